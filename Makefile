@@ -1,0 +1,67 @@
+# The course in a few commands; needs python3 (3.11 or newer), make and git.
+
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+PINNED := .venv/.pinned
+READY := .venv/.ready
+
+# What runs without a reader draws no widgets, stays on the processor and repeats itself.
+export NTKLAB_STATIC = 1
+export JAX_PLATFORMS = cpu
+export JAX_ENABLE_X64 = 0
+export PYTHONHASHSEED = 0
+export PYDEVD_DISABLE_FILE_VALIDATION = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env book serve notebooks test benchmark lock adopt publish clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(READY) ## make .venv from requirements.lock
+
+$(PINNED): requirements.lock
+	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make env: $(PYTHON) must be Python 3.11 or newer with venv;" \
+	    "found: $$($(PYTHON) --version 2>&1). Name another one: make env PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@echo "Installing the pinned packages into .venv: a few minutes."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(READY): $(PINNED) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: env ## execute the notebooks that changed, render the site to _build/html
+	@$(BIN)/python tools/book.py
+
+serve: env ## show the rendered site (PORT=8000)
+	@test -f _build/html/index.html || { echo "make serve: run make book first" >&2; exit 1; }
+	@(sleep 1; $(BIN)/python -m webbrowser http://127.0.0.1:$(PORT)) > /dev/null 2>&1 &
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+notebooks: env ## execute the notebooks in place (NOTEBOOK=book/x.ipynb: one)
+	@$(BIN)/python tools/notebooks.py $(NOTEBOOK)
+
+test: env ## check everything (PARTS="lint types": some; COLAB=all: every chapter)
+	@$(BIN)/python tools/check.py $(PARTS)
+
+benchmark: env ## compare speeds with public tools
+	@$(BIN)/python tools/benchmark.py
+
+lock: env ## renew requirements.lock (UPGRADE=1: to the newest releases)
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet \
+	  --extra book --group dev --universal --python-version 3.11 --no-emit-index-url \
+	  --generate-hashes $(if $(UPGRADE),--upgrade) -o requirements.lock
+
+adopt: env ## make this copy your own (URL=https://github.com/you/your-fork)
+	@$(BIN)/python tools/adopt.py "$(URL)"
+
+publish: book ## put the rendered site on the branch gh-pages of origin
+	$(BIN)/ghp-import --no-jekyll --push --force --remote origin --branch gh-pages _build/html
+
+clean: ## remove what was built (.venv stays)
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,38 @@
+"""What every test shares: the floating-point mode, strict dtypes and repeatable random cases."""
+
+import os
+
+# Without a reader: figures need no window.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import jax.numpy as jnp
+import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(params=["float32", pytest.param("float64", marks=pytest.mark.float64)])
+def dtype(request):
+    """The floating-point types that results must follow; float64 in 64-bit mode only."""
+    return jnp.dtype(request.param)
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes(request):
+    """Mixing dtypes by accident fails in a unit test; the book runs as a reader would run it."""
+    as_reader = {"site", "colab"} & {mark.name for mark in request.node.iter_markers()}
+    with jax.numpy_dtype_promotion("standard" if as_reader else "strict"):
+        yield
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the float64 tests in 32-bit mode, where JAX has no such arrays."""
+    if jax.config.jax_enable_x64:
+        return
+    left_out = [item for item in items if item.get_closest_marker("float64")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]

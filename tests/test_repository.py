@@ -1,0 +1,388 @@
+"""The repository as a whole: one address, clean notebooks, a complete lock, and its scripts."""
+
+import importlib
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import adopt
+import check
+import nbformat
+import notebooks
+import ntklab
+import pytest
+import yaml
+from nbval.plugin import get_sanitize_patterns
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from project import ROOT, address, chapters, files, text_files
+
+pytestmark = pytest.mark.once
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+CHAPTERS = {path.stem: path for path in chapters()}
+each_chapter = pytest.mark.parametrize("path", CHAPTERS.values(), ids=CHAPTERS)
+
+
+# The address
+
+
+def found(pattern: str, texts: dict[Path, str]) -> list[str]:
+    """Where a pattern stands, as file:line: text."""
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:200]}"
+        for path, text in texts.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.search(pattern, line)
+    ]
+
+
+def test_every_address_of_the_repository_is_the_one_in_the_configuration():
+    owner, name = adopt.owner_and_name(address())
+    other_owner = (
+        rf"(github\.com|githubusercontent\.com|google\.com/github)/(?!{owner}/)[\w-]+/{name}"
+    )
+    assert not found(rf"{other_owner}|//(?!{owner}\.)[\w-]+\.github\.io/{name}", text_files())
+
+
+def copy_of_the_repository(target: Path) -> Path:
+    for path in files():
+        copy = target / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+    subprocess.run(["git", "init", "--quiet"], cwd=target, check=True)
+    return target
+
+
+def test_adopting_rewrites_every_address_and_adopting_back_restores_every_byte(tmp_path):
+    root = copy_of_the_repository(tmp_path)
+    before = {path: path.read_bytes() for path in files(root)}
+    owner, name = adopt.owner_and_name(address())
+    fork = "https://github.com/" + "someone-else/a-fork.of-it"
+    changed = adopt.adopt(fork + "/", root)
+    assert address(root) == fork
+    assert not [path for path, text in text_files(root).items() if f"{owner}/{name}" in text]
+    assert not [path for path, text in text_files(root).items() if f"{owner}.github.io" in text]
+    assert set(changed) == {path for path in before if path.read_bytes() != before[path]}
+    assert {root / "_config.yml", root / "CITATION.cff", root / "pyproject.toml"} <= set(changed)
+    assert adopt.adopt(fork + ".git", root) == []
+    assert adopt.adopt(address(), root) == changed
+    assert {path: path.read_bytes() for path in files(root)} == before
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://github.com/old/it", "https://github.com/new-one/that"),
+        (
+            "git clone https://github.com/old/it.git",
+            "git clone https://github.com/new-one/that.git",
+        ),
+        ("See https://github.com/old/it.", "See https://github.com/new-one/that."),
+        ("https://old.github.io/it/a.html", "https://new-one.github.io/that/a.html"),
+        (
+            "https://colab.research.google.com/github/old/it/blob/x",
+            "https://colab.research.google.com/github/new-one/that/blob/x",
+        ),
+        ("https://github.com/old/it-too", "https://github.com/old/it-too"),
+        ("https://github.com/old/it.jl", "https://github.com/old/it.jl"),
+        ("https://notgithub.com/old/it", "https://notgithub.com/old/it"),
+        ("threshold/it", "threshold/it"),
+    ],
+)
+def test_rewriting_knows_where_an_address_ends(text, expected):
+    assert adopt.rewrite(text, ("old", "it"), ("new-one", "that")) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "you/it",
+        "github.com/you/it",
+        "http://github.com/you/it",
+        "https://gitlab.com/you/it",
+        "https://github.com/you",
+        "https://github.com/you/..",
+        "https://github.com/you/it/tree/main",
+        "https://github.com/you/it?tab=readme",
+        "https://github.com/you/i t",
+    ],
+)
+def test_a_wrong_address_is_named(url):
+    with pytest.raises(ValueError, match=r"URL must be https://github\.com/owner/name, got"):
+        adopt.owner_and_name(url)
+
+
+def test_no_file_holds_a_place_of_one_machine_or_a_package_index():
+    texts = text_files()
+    home = r"(?:(?<![\w.:/])|(?<=file://))/(work|root|home|Users|tmp|opt)/\w"
+    assert not found(home + r"|[A-Z]:\\Users", texts)
+    assert not found(r"py[p]i\.org|pythonhoste[d]|--(extra-)?index-ur[l]|--find-link[s]", texts)
+
+
+# The environment
+
+
+def pins() -> list[Requirement]:
+    text = (ROOT / "requirements.lock").read_text()
+    return [Requirement(line.rstrip(" \\")) for line in text.splitlines() if line[:1].isalnum()]
+
+
+def pinned(python: str) -> dict[str, str]:
+    """The versions that the lock gives to one Python on Linux, each package once."""
+    environment = {
+        **default_environment(),
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": "x86_64",
+    }
+    versions: dict[str, str] = {}
+    for pin in pins():
+        if pin.marker is None or pin.marker.evaluate(environment):
+            name = canonicalize_name(pin.name)
+            assert name not in versions, f"{name} is pinned twice for Python {python}"
+            (exact,) = pin.specifier
+            assert exact.operator == "=="
+            versions[name] = exact.version
+    return versions
+
+
+def requirements() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    stated = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["book"],
+        *project["dependency-groups"]["dev"],
+    ]
+    return [Requirement(line) for line in stated]
+
+
+def test_the_lock_is_pins_with_hashes_and_nothing_else():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    body = [line for line in lines if not line.lstrip().startswith("#")]
+    assert not [line for line in lines if "://" in line]
+    for line, following in zip(body, [*body[1:], ""], strict=True):
+        if line.startswith("    "):
+            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line)
+            assert line.endswith("\\") == following.startswith("    ")
+        else:
+            assert re.fullmatch(r"[\w.-]+==[\w.!+-]+( ; .+)? \\", line), line
+            assert following.startswith("    --hash="), f"no hash: {line}"
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_fulfils_what_the_package_asks_for(python):
+    versions = pinned(python)
+    assert versions["jax"] == versions["jaxlib"]
+    unmet = [
+        f"{requirement}: {versions.get(canonicalize_name(requirement.name))}"
+        for requirement in requirements()
+        if not requirement.specifier.contains(
+            versions.get(canonicalize_name(requirement.name), "0"), prereleases=True
+        )
+    ]
+    assert not unmet
+
+
+def test_the_release_of_jax_with_quadratic_scans_is_excluded():
+    (jax,) = [requirement for requirement in requirements() if requirement.name == "jax"]
+    assert not jax.specifier.contains("0.11.1")
+    assert jax.specifier.contains("0.11.0") and jax.specifier.contains("0.11.2")
+
+
+# The notebooks
+
+
+def source_of_setup() -> str:
+    return (
+        "try:\n"
+        "    import ntklab\n"
+        "except ImportError:\n"
+        f'    %pip install -q "ntklab[book] @ git+{address()}"'
+    )
+
+
+def test_the_table_of_contents_names_every_notebook():
+    contents = str(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+    assert CHAPTERS
+    assert not [stem for stem in CHAPTERS if f"/{stem}'" not in contents]
+
+
+@each_chapter
+def test_a_notebook_is_stored_as_its_execution_leaves_it(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not list(notebooks.output_faults(notebook))
+    notebooks.normalize(notebook)
+    assert nbformat.writes(notebook) + "\n" == path.read_text(), "run make notebooks"
+
+
+@each_chapter
+def test_a_notebook_installs_the_library_where_it_is_missing(path):
+    cells = nbformat.read(path, as_version=4).cells
+    setup = next(cell for cell in cells if cell.cell_type == "code")
+    assert setup.source == source_of_setup()
+    assert setup.metadata.tags == ["remove-cell"]
+
+
+@each_chapter
+def test_a_notebook_stays_small(path):
+    assert path.stat().st_size < 1_500_000
+    cells = nbformat.read(path, as_version=4).cells
+    lengths = [len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code"]
+    assert max(lengths) <= 25, "what is longer belongs in the library"
+
+
+def compared(output: str) -> str:
+    """What nbval compares of an output."""
+    for pattern, replacement in get_sanitize_patterns((ROOT / "tools" / "nbval.cfg").read_text()):
+        output = re.sub(pattern, replacement, output)
+    return output
+
+
+def test_drawings_are_compared_as_present_and_words_as_they_are():
+    page = (
+        '<p>{0}</p><svg width="1">\n{1}</svg>\n<img src="data:image/svg+xml,%3Csvg {1}" alt="{0}">'
+    )
+    assert compared(page.format("slack 0.1", "M0")) == compared(page.format("slack 0.1", "M1"))
+    assert compared(page.format("slack 0.1", "M0")) != compared(page.format("slack 0.2", "M0"))
+    assert compared("<p>a</p><svg>M0</svg>") != compared("<p>a</p>")
+    assert compared("<svg>M0</svg> between <svg>M0</svg>").count("between") == 1
+
+
+# The library as a whole
+
+MODULES = [
+    module.name
+    for module in pkgutil.iter_modules(ntklab.__path__)
+    if not module.name.startswith("_")
+]
+DRAWING = {"figures", "player"}
+
+
+def test_computing_imports_nothing_that_draws():
+    imports = ", ".join(f"ntklab.{name}" for name in MODULES if name not in DRAWING)
+    report = "print(*{'matplotlib', 'ipywidgets', 'IPython'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, ntklab, {imports}; {report}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_documented(module):
+    module = importlib.import_module(f"ntklab.{module}")
+    assert module.__doc__
+    public = {name: getattr(module, name) for name in module.__all__}
+    described = {name: value for name, value in public.items() if callable(value)}
+    assert not [name for name, value in described.items() if not (value.__doc__ or "").strip()]
+
+
+# The scripts
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """A function that writes a notebook of code cells and gives its path."""
+
+    def write(*sources: str) -> Path:
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        for cell in cells:
+            cell.metadata["collapsed"] = True
+        path = tmp_path / "chapter.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        return path
+
+    return write
+
+
+def test_executing_again_leaves_a_notebook_byte_for_byte(notebook):
+    path = notebook(
+        "import time", "for i in range(3):\n    print(i, flush=True); time.sleep(0.2)", "7"
+    )
+    assert notebooks.refresh(path) == []
+    first = path.read_bytes()
+    cells = nbformat.read(path, as_version=4).cells
+    assert [output.text for output in cells[1].outputs] == ["0\n1\n2\n"]
+    assert cells[2].outputs[0].data["text/plain"] == "7"
+    assert cells[0].metadata == {}
+    assert notebooks.refresh(path) == []
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("import sys; print('odd', file=sys.stderr)", "cell 0 writes to stderr: odd"),
+        ("object()", "cell 0 shows a place in memory"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_notebook_with_a_fault_is_not_written(notebook, source, fault):
+    path = notebook(source)
+    before = path.read_bytes()
+    (message,) = notebooks.refresh(path)
+    assert fault in message
+    assert path.read_bytes() == before
+
+
+MINI_BOOK = {
+    "_config.yml": "title: Mini\nonly_build_toc_files: true\nexecute: {execute_notebooks: cache}\n",
+    "_toc.yml": "format: jb-book\nroot: book/index\nchapters: [{file: book/chapter}]\n",
+    "book/index.md": "# Mini\n",
+    "lib/ntklab.py": "",
+    "requirements.lock": "",
+}
+
+
+def test_the_book_executes_only_what_changed_and_fails_on_a_warning(notebook, tmp_path):
+    for name, text in MINI_BOOK.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    cells = [nbformat.v4.new_markdown_cell("# Chapter"), nbformat.v4.new_code_cell("6 * 7")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book" / "chapter.ipynb")
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+
+    def build() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(tmp_path / "tools" / "book.py")]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    first = build()
+    assert "Notebooks executed: 1 (chapter)" in first.stdout, first.stdout + first.stderr
+    assert "Notebooks executed: 0 (none changed)" in build().stdout
+    (tmp_path / "lib" / "ntklab.py").write_text("changed = True")
+    (tmp_path / "book" / "index.md").write_text("# Mini\n\n{ref}`nowhere`\n")
+    warned = build()
+    assert "Notebooks executed: 1 (chapter)" in warned.stdout
+    assert warned.returncode == 1 and "the build failed" in warned.stderr
+
+
+def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, capfd):
+    (tmp_path / "test_two.py").write_text("def test_a(): pass\ndef test_b(): assert False\n")
+    monkeypatch.setattr(check, "REPORTS", tmp_path)
+    monkeypatch.setattr(check, "timings", lambda: {"make book": 300.0})
+    pytest_part = [*check.PYTEST, "-c", "/dev/null", str(tmp_path)]
+    parts = {"good": ["-c", ""], "bad": ["-c", "raise SystemExit(3)"], "tests": pytest_part}
+    monkeypatch.setattr(check, "PARTS", [check.Part(name, call) for name, call in parts.items()])
+
+    def run(*asked: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["check.py", *asked])
+        return check.main(), capfd.readouterr().out.strip().splitlines()
+
+    code, lines = run("good")
+    assert code == 0 and lines[-1].startswith("1 passed, 0 failed in ")
+    assert [line for line in lines if line.startswith("make book") and line.endswith("over")]
+    code, lines = run("good", "bad", "tests")
+    assert code == 1 and lines[-1].startswith("2 passed, 2 failed in ")

@@ -1,0 +1,74 @@
+"""Compare the library's speed with public tools', as ratios measured in one run.
+
+Seconds differ between machines, so each comparison alternates its two sides and reports the ratio
+of their medians. To add one: write a function that returns a `Ratio`, and list it in BENCHMARKS.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+from project import chapters
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One comparison: the seconds of ours over those of the reference."""
+
+    title: str
+    ours: float
+    reference: float
+    target: float
+
+    def __str__(self) -> str:
+        """A line of the table."""
+        ratio = self.ours / self.reference
+        verdict = "met" if ratio < self.target else "missed"
+        seconds = f"{self.ours:8.3f} s {self.reference:8.3f} s"
+        return f"{self.title:<44}{seconds} {ratio:6.2f}   < {self.target:g} {verdict}"
+
+
+def alternate(
+    ours: Callable[[], object], reference: Callable[[], object], repeats: int
+) -> tuple[float, float]:
+    """The median seconds of two functions that take turns, after one unmeasured turn each."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(repeats + 1):
+        for function, measured in zip((ours, reference), seconds, strict=True):
+            start = perf_counter()
+            function()
+            if turn:
+                measured.append(perf_counter() - start)
+    return median(seconds[0]), median(seconds[1])
+
+
+def run_python(statement: str) -> None:
+    """Run one statement in a new interpreter."""
+    subprocess.run([sys.executable, "-c", statement], check=True)
+
+
+def import_time() -> Ratio:
+    """Importing all of the library that computes against JAX alone, each in a new interpreter."""
+    modules = ", ".join(path.stem for path in chapters())
+    statement = f"from ntklab import networks, results, {modules}"
+    ours, reference = alternate(
+        lambda: run_python(statement), lambda: run_python("import jax"), repeats=7
+    )
+    return Ratio("import of the library / of jax", ours, reference, target=1.2)
+
+
+BENCHMARKS: list[Callable[[], Ratio]] = [import_time]
+
+
+def main() -> None:
+    """Print one line for each comparison."""
+    print(f"{'':<44}{'ours':>10} {'reference':>10} {'ratio':>6}   target")
+    for benchmark in BENCHMARKS:
+        print(benchmark(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

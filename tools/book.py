@@ -1,0 +1,80 @@
+"""Render the book to _build/html; execute only the notebooks whose text or library changed.
+
+Jupyter Book keeps a notebook's outputs as long as the notebook's own code stays the same. What the
+outputs depend on besides, the library, the pinned packages and the data, clears them here.
+"""
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from jupyter_cache import get_cache
+from project import BUILD, ROOT, SITE, record
+
+CACHE = BUILD / ".jupyter_cache"
+FINGERPRINT = BUILD / "fingerprint"
+JUPYTER_BOOK = Path(sys.executable).with_name("jupyter-book")
+STRICTLY = ["-W", "--keep-going", "-n"]  # warnings are errors, all shown; so are missing references
+
+
+def fingerprint() -> str:
+    """A digest of all that a notebook's outputs depend on besides its own text."""
+    digest = hashlib.sha256(platform.python_version().encode())
+    sources = [*(ROOT / "lib").rglob("*.py"), *(ROOT / "book" / "data").rglob("*")]
+    for path in [ROOT / "requirements.lock", *sorted(filter(Path.is_file, sources))]:
+        digest.update(f"\0{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def forget_stale_outputs() -> None:
+    """Clear the kept outputs if the library they were computed with is another one."""
+    current = fingerprint()
+    if not FINGERPRINT.exists() or FINGERPRINT.read_text() != current:
+        shutil.rmtree(CACHE, ignore_errors=True)
+        BUILD.mkdir(exist_ok=True)
+        FINGERPRINT.write_text(current)
+
+
+def kept_outputs() -> dict[int, tuple[str, float]]:
+    """The executions that Jupyter Book keeps: number to (chapter, seconds)."""
+    if not CACHE.exists():
+        return {}
+    return {
+        entry.pk: (Path(entry.uri).stem, entry.data["execution_seconds"])
+        for entry in get_cache(CACHE).list_cache_records()
+    }
+
+
+def build() -> tuple[int, dict[str, float]]:
+    """Build the site: Jupyter Book's exit code, and the seconds of each notebook it executed."""
+    forget_stale_outputs()
+    before = kept_outputs()
+    # Every page is written anew, so that none of a removed chapter stays behind.
+    shutil.rmtree(SITE, ignore_errors=True)
+    code = subprocess.run([JUPYTER_BOOK, "build", ".", "--all", *STRICTLY], cwd=ROOT).returncode
+    return code, dict(run for key, run in kept_outputs().items() if key not in before)
+
+
+def main() -> int:
+    """Build, and say what was executed and where to read it."""
+    clean = not CACHE.exists()
+    start = perf_counter()
+    code, executed = build()
+    seconds = perf_counter() - start
+    print(f"Notebooks executed: {len(executed)} ({', '.join(sorted(executed)) or 'none changed'})")
+    if code:
+        print("make book: the build failed; its warnings and errors stand above", file=sys.stderr)
+        return 1
+    record({f"chapter {chapter}": duration for chapter, duration in executed.items()})
+    if clean:
+        record({"make book": seconds})
+    print(f"Rendered in {seconds:.0f} s. Open {(SITE / 'index.html').as_uri()} or run: make serve")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

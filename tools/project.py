@@ -1,0 +1,60 @@
+"""What the repository's scripts share: its places, its address, its files and its timings."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+SITE = BUILD / "html"
+TIMINGS = BUILD / "timings.json"
+
+
+def address(root: Path = ROOT) -> str:
+    """The repository's address, from its one home: `repository: url:` in _config.yml."""
+    url = yaml.safe_load((root / "_config.yml").read_text())["repository"]["url"]
+    return str(url)
+
+
+def chapters(root: Path = ROOT) -> list[Path]:
+    """The notebooks of the book, in alphabetical order."""
+    found = sorted((root / "book").rglob("*.ipynb"))
+    return [path for path in found if ".ipynb_checkpoints" not in path.parts]
+
+
+def files(root: Path = ROOT) -> list[Path]:
+    """The files that are in git or would be: tracked or new, and not ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    return [root / name for name in sorted(set(listed)) if name and (root / name).is_file()]
+
+
+def text_files(root: Path = ROOT) -> dict[Path, str]:
+    """The text of each of these files that is text in UTF-8, line ends as they are."""
+    texts = {}
+    for path in files(root):
+        try:
+            texts[path] = path.read_bytes().decode()
+        except UnicodeDecodeError:
+            continue
+    return texts
+
+
+def timings() -> dict[str, Any]:
+    """The seconds measured so far, by what was measured; empty before the first run."""
+    return json.loads(TIMINGS.read_text()) if TIMINGS.exists() else {}
+
+
+def record(measured: dict[str, float]) -> None:
+    """Add measured seconds to the timings."""
+    BUILD.mkdir(exist_ok=True)
+    merged = {**timings(), **{name: round(seconds, 1) for name, seconds in measured.items()}}
+    TIMINGS.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n")
