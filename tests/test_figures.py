@@ -1,0 +1,267 @@
+"""The figure style and its helpers, held to what the reader sees."""
+
+import colorsys
+import doctest
+import io
+from fractions import Fraction
+
+import jax.numpy as jnp
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+from ntklab import figures
+
+pytestmark = pytest.mark.once  # nothing here depends on the floating-point mode
+
+PAPER, DARK_PAPER = np.ones(3), np.full(3, 0.08)  # white, and white after invert(.92)
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with mpl.rc_context():
+        figures.use_style()
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def axes():
+    return plt.subplots()[1]
+
+
+def inverted(rgb):
+    """What the site's dark mode makes of a colour: CSS `invert(.92) hue-rotate(180deg)`."""
+    # The matrix of the CSS specification for a rotation by 180 degrees (cos = -1, sin = 0).
+    luma = np.array([0.213, 0.715, 0.072])
+    rotation = 2 * np.tile(luma, (3, 1)) - np.eye(3)
+    return np.clip(rotation @ (0.92 - 0.84 * np.asarray(rgb)), 0, 1)
+
+
+def contrast(rgb, paper):
+    def luminance(colour):
+        linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    light, dark = sorted([luminance(np.asarray(rgb)), luminance(paper)], reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def svg(figure):
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
+# --- style --------------------------------------------------------------------------------------
+
+
+def test_inversion_is_the_browsers():
+    # White paper becomes (20, 20, 20), as the player's test sees it in a browser.
+    assert inverted(PAPER) == pytest.approx(DARK_PAPER)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_first_four_colours_stand_out_on_white_and_dark_paper(index):
+    rgb = mpl.colors.to_rgb(figures._CYCLE.by_key()["color"][index])
+    assert contrast(rgb, PAPER) >= 3
+    assert contrast(inverted(rgb), DARK_PAPER) >= 3
+
+
+@pytest.mark.parametrize("name", ["blue", "vermilion", "green", "purple", "orange", "sky"])
+def test_inversion_keeps_hues(name):
+    rgb = mpl.colors.to_rgb(figures.COLORS[name])
+    before, after = colorsys.rgb_to_hsv(*rgb)[0], colorsys.rgb_to_hsv(*inverted(rgb))[0]
+    assert abs((before - after + 0.5) % 1 - 0.5) < 0.06
+
+
+def test_lines_differ_without_colour():
+    styles = [str(style) for style in figures._CYCLE.by_key()["linestyle"]]
+    assert len(set(styles)) == len(styles)
+
+
+def test_text_is_legible_on_a_phone():
+    # A 7-inch figure is 672 pixels wide; a page of 390 pixels leaves it about 358.
+    smallest = min(mpl.rcParams[f"{axis}tick.labelsize"] for axis in "xy")
+    assert smallest * 96 / 72 * 358 / (figures.WIDE[0] * 96) >= 8
+
+
+def test_same_figure_gives_the_same_bytes():
+    def draw():
+        figure, axes = plt.subplots(figsize=figures.WIDE)
+        figures.band(axes, [1, 2, 3], np.arange(12.0).reshape(4, 3), marker="o")
+        return svg(figure)
+
+    first = draw()
+    assert first == draw()
+    assert b"<text" not in first and b"dc:date" not in first  # glyphs are paths; no date
+
+
+def test_kernel_shows_the_same_svg_of_exact_size_again(monkeypatch):
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel chooses its inline backend
+    style = "from ntklab import figures\nfigures.use_style()\nimport matplotlib.pyplot as plt"
+    draw = "plt.subplots(figsize=figures.WIDE)[1].plot([1, 2], marker='o', label='x')\nplt.show()"
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in (style, draw, draw)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbclient.NotebookClient(notebook, timeout=60).execute()
+    images = [cell.outputs[-1].data for cell in notebook.cells[1:]]
+    assert images[0] == images[1]
+    assert "image/png" not in images[0]
+    svg = images[0]["image/svg+xml"]
+    assert 'width="504pt" height="230.4pt"' in svg
+    assert "<text" not in svg and "dc:date" not in svg
+
+
+def test_examples_run():
+    assert doctest.testmod(figures, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+# --- helpers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("array", [np.asarray, jnp.asarray, np.ndarray.tolist])
+def test_band_is_median_and_quantiles(axes, array):
+    samples = np.arange(101.0)[:, None] * [1.0, 2.0]
+    line = figures.band(axes, [1, 2], array(samples), level=0.8, label="error", color="red")
+    assert line.get_ydata() == pytest.approx([50, 100])
+    box = axes.collections[0].get_paths()[0].get_extents()
+    assert (box.y0, box.y1) == pytest.approx((10, 180))
+    assert line.get_color() == "red"
+
+
+def test_band_axis_runs_over_seeds(axes):
+    samples = np.random.default_rng(0).normal(size=(5, 3))
+    one = figures.band(axes, [1, 2, 3], samples)
+    other = figures.band(axes, [1, 2, 3], samples.T, axis=1)
+    assert one.get_ydata() == pytest.approx(other.get_ydata())
+    assert one.get_color() != other.get_color()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"x": [[1, 2]]}, "x: expected one axis"),
+        ({"samples": np.ones((4, 3))}, r"samples: expected shape \(seeds, 2\).*got \(4, 3\)"),
+        ({"samples": np.ones((2, 4)), "axis": 0}, r"samples: expected shape \(seeds, 2\)"),
+        ({"samples": np.ones((0, 2))}, "samples: expected shape"),
+        ({"samples": [[1.0, np.nan]]}, "samples: expected finite"),
+        ({"axis": 2}, "axis: expected 0 or 1, got 2"),
+        ({"level": 1.0}, r"level: expected a number in \(0, 1\), got 1.0"),
+    ],
+)
+def test_band_refuses(axes, changed, message):
+    with pytest.raises(ValueError, match=message):
+        figures.band(axes, **{"x": [1, 2], "samples": np.ones((4, 2))} | changed)
+
+
+def test_slope_is_the_power_law(axes):
+    axes.set(xscale="log", yscale="log")
+    line = figures.slope(axes, [400, 100, 25], Fraction(-1, 2), through=(100, 3.0), variable="m")
+    assert line.get_xdata() == pytest.approx([25, 400])
+    assert line.get_ydata() == pytest.approx([6, 1.5])
+    assert axes.texts[0].get_text() == "$m^{-1/2}$"
+    assert not axes.get_legend_handles_labels()[0]
+
+
+def test_slope_bends_between_linear_axes(axes):
+    line = figures.slope(axes, [1, 4], 2, through=(1, 1), label="")
+    assert line.get_ydata() == pytest.approx(np.asarray(line.get_xdata()) ** 2)
+    assert len(line.get_xdata()) > 2 and not axes.texts
+
+
+@pytest.mark.parametrize(
+    ("exponent", "text"), [(-0.5, "-1/2"), (2.0, "2"), (-1 / 6, "-1/6"), (0.4713, "0.471")]
+)
+def test_exponents_are_written_as_fractions(exponent, text):
+    assert figures._fraction(exponent) == text
+
+
+@pytest.mark.parametrize(
+    ("x", "through", "message"),
+    [
+        ([1.0], (1, 1), "x: expected two or more positive"),
+        ([0.0, 1.0], (1, 1), "x: expected two or more positive"),
+        ([1.0, np.inf], (1, 1), "x: expected two or more positive"),
+        ([1.0, 2.0], (0, 1), r"through: expected two positive numbers, got \(0, 1\)"),
+    ],
+)
+def test_slope_refuses(axes, x, through, message):
+    with pytest.raises(ValueError, match=message):
+        figures.slope(axes, x, -1, through=through)
+
+
+def test_label_stands_at_the_last_finite_point_in_the_lines_colour(axes):
+    (line,) = axes.plot([0, 2, 1, 3], [5, 7, 6, np.nan], label="network", color="red")
+    label = figures.label_line_end(line)
+    assert (label.xy, label.get_text(), label.get_color()) == ((2, 7), "network", "red")
+
+
+def test_label_refuses(axes):
+    (line,) = axes.plot([0, 1], [0, 1])
+    with pytest.raises(ValueError, match="text: expected a text, or a line with a label"):
+        figures.label_line_end(line)
+    (nothing,) = axes.plot([0], [np.nan])
+    with pytest.raises(ValueError, match="line: expected a finite point"):
+        figures.label_line_end(nothing, "x")
+    with pytest.raises(ValueError, match="line: expected a line drawn on axes"):
+        figures.label_line_end(plt.Line2D([0], [0]), "x")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "limits", "drawn"),
+    [
+        (np.eye(2), None, (0, 1)),
+        (np.array([[1.0, -3.0]]), None, (-3, 3)),
+        (np.zeros((2, 2)), None, (0, 1)),
+        (np.eye(2), (0, 4), (0, 4)),
+    ],
+)
+def test_kernel_image_keeps_zero_white(axes, matrix, limits, drawn):
+    image = figures.kernel_image(axes, matrix, limits=limits)
+    assert image.get_clim() == pytest.approx(drawn)
+    assert min(image.to_rgba(0.0)[:3]) > 0.96
+
+
+def test_kernel_image_bar_is_optional():
+    figure, (left, right) = plt.subplots(1, 2)
+    figures.kernel_image(left, np.eye(2), colorbar=False)
+    assert len(figure.axes) == 2
+    figures.kernel_image(right, jnp.eye(2), label="kernel")
+    assert figure.axes[-1].get_ylabel() == "kernel"
+
+
+@pytest.mark.parametrize(
+    ("matrix", "limits", "message"),
+    [
+        (np.ones(3), None, r"matrix: expected shape \(N1, N2\), got \(3,\)"),
+        (np.ones((0, 3)), None, "matrix: expected shape"),
+        (np.array([[np.inf]]), None, "matrix: expected finite"),
+        (np.eye(2), (1, 1), r"limits: expected \(low, high\).*got \(1, 1\)"),
+    ],
+)
+def test_kernel_image_refuses(axes, matrix, limits, message):
+    with pytest.raises(ValueError, match=message):
+        figures.kernel_image(axes, matrix, limits=limits)
+
+
+def test_panel_labels_count_through_the_grid():
+    _, panels = plt.subplots(2, 2)
+    figures.panel_labels(panels, ["one", "two", "three", "four"])
+    assert [axes.get_title(loc="left") for axes in panels.flat] == [
+        "(a)  one",
+        "(b)  two",
+        "(c)  three",
+        "(d)  four",
+    ]
+
+
+def test_panel_labels_refuse():
+    _, panels = plt.subplots(1, 2)
+    with pytest.raises(ValueError, match="titles: expected 2, one for each panel, got 1"):
+        figures.panel_labels(panels, ["one"])
+    with pytest.raises(ValueError, match="panels: expected at most 26"):
+        figures.panel_labels([panels[0]] * 27)
