@@ -11,6 +11,10 @@ export NTKLAB_STATIC = 1
 export JAX_PLATFORMS = cpu
 export JAX_ENABLE_X64 = 0
 export PYTHONHASHSEED = 0
+# Most of the time goes into compiling the same small programs again: keep them.
+export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help

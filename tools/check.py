@@ -66,6 +66,8 @@ class Outcome:
 
 PYTEST = ["-m", "pytest", "-q"]
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with=tools/nbval.cfg"]
+# The examples of the docstrings, and the failing cases that the errata show.
+DOCTEST = ["--doctest-modules", "--doctest-glob=*.md", "book/reference/errata.md"]
 PARTS = [
     Part("lint", ["-m", "ruff", "check", "--quiet", "."]),
     Part("format", ["-m", "ruff", "format", "--check", "."]),
@@ -77,7 +79,7 @@ PARTS = [
     ),
     Part(
         "unit32",
-        [*PYTEST, "tests", "lib", "--doctest-modules", "-m", "not (site or colab or once)"],
+        [*PYTEST, "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"],
     ),
     Part("ledger", ["-m", "ntklab.results"]),
     # The kernel's own libraries warn; what a chapter writes to stderr is a fault of its own.

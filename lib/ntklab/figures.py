@@ -55,10 +55,13 @@ COLORS: dict[str, str] = {
     "grey": "#767676",
 }
 
-#: Figure sizes in inches: one panel, two panels side by side, a square panel, two rows of panels.
+#: Figure size in inches: one panel.
 SINGLE: tuple[float, float] = (5.2, 3.3)
+#: Figure size in inches: two panels side by side.
 WIDE: tuple[float, float] = (7.0, 3.2)
+#: Figure size in inches: a square panel.
 SQUARE: tuple[float, float] = (4.4, 4.2)
+#: Figure size in inches: two rows of panels.
 TALL: tuple[float, float] = (7.0, 5.8)
 
 # Orange and sky are too pale for a thin line on white paper, so they come last: the first four

@@ -427,7 +427,11 @@ class Explorer:
 
 
 def explore(
-    draw: Callable[..., Figure], *, alt: str, **parameters: Iterable[Any]
+    draw: Callable[..., Figure],
+    *,
+    alt: str,
+    caption: str | None = None,
+    **parameters: Iterable[Any],
 ) -> Player | Explorer:
     """Let the reader change what a figure depends on: `draw` once, live or printed.
 
@@ -440,6 +444,7 @@ def explore(
     Args:
         draw: called with one value for each parameter, by name; returns a matplotlib figure.
         alt: what the moving figure shows, for those who do not see it.
+        caption: a line under the figure.
         **parameters: for each, the values to choose from. Numbers get a slider, the pair
             `(False, True)` a check box, anything else a menu.
 
@@ -473,7 +478,8 @@ def explore(
 
     first, axis = next(iter(choices.items()))
     labels = [f"{first} = {text}" for text in axis]
-    player = Player((drawn(**(defaults | {first: v})) for v in axis.values()), labels, alt=alt)
+    frames = (drawn(**(defaults | {first: value})) for value in axis.values())
+    player = Player(frames, labels, alt=alt, caption=caption)
     if os.environ.get("NTKLAB_STATIC") or not _kernel_runs():
         return player
     try:

@@ -1,0 +1,114 @@
+"""What every page of the site has or must not have.
+
+Buttons that open and download the Colab copy, citations with round brackets, descriptions in
+plain words, and no script of the theme's live-code feature, which would name a remote address.
+"""
+
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import site_address
+import sphinxcontrib.bibtex.plugin
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinxcontrib.bibtex.style.referencing import BracketStyle
+from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
+
+_DESCRIPTION_LENGTH = 200
+_MATH = "\N{REPLACEMENT CHARACTER}"
+
+
+def _round_brackets() -> BracketStyle:
+    return BracketStyle(left="(", right=")")
+
+
+@dataclass
+class _RoundAuthorYear(AuthorYearReferenceStyle):
+    """`{cite:t}` gives Jacot et al. (2018), `{cite:p}` gives (Jacot et al., 2018)."""
+
+    bracket_textual: BracketStyle = field(default_factory=_round_brackets)
+    bracket_parenthetical: BracketStyle = field(default_factory=_round_brackets)
+
+
+def _without_live_code(app: Sphinx, _config: Config) -> None:
+    for event in ("env-before-read-docs", "doctree-resolved"):
+        for listener in list(app.events.listeners[event]):
+            if listener.handler.__module__ == "sphinx_thebe":
+                app.disconnect(listener.id)
+
+
+def description(doctree: nodes.document) -> str:
+    """The page's first sentences that need no formula, at most 200 characters of them."""
+    chosen = ""
+    for sentence in _sentences(doctree):
+        if _MATH in sentence or len(chosen) + len(sentence) >= _DESCRIPTION_LENGTH:
+            if chosen:
+                break
+            continue
+        chosen = f"{chosen} {sentence}".strip()
+    return chosen
+
+
+def _sentences(doctree: nodes.document) -> Iterable[str]:
+    for paragraph in doctree.findall(nodes.paragraph):
+        if not isinstance(paragraph.parent, nodes.section):
+            continue
+        plain = paragraph.deepcopy()
+        for formula in list(plain.findall(nodes.math)):
+            formula.replace_self(nodes.Text(_MATH))
+        yield from re.split(r"(?<=[.!?])(?<!al\.)\s+(?=[A-Z])", " ".join(plain.astext().split()))
+
+
+def _describe(
+    app: Sphinx,
+    _page: str,
+    _template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    if doctree is None:
+        return
+    text = description(doctree) or f"{context['title']}: a page of {app.config.html_title}."
+    context["meta"] = {**(context.get("meta") or {}), "og:description": text}
+    context["metatags"] += f'<meta name="description" content="{html.escape(text)}" />\n'
+
+
+def _offer_copy(
+    app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    buttons = context["header_buttons"]
+    buttons[:] = [button for button in buttons if button.get("label") != "download-buttons"]
+    if doctree is None or not str(app.env.doc2path(page)).endswith(".ipynb"):
+        return
+    download = {
+        "type": "link",
+        "url": context["pathto"](site_address.copy_path(page), 1),
+        "icon": "fas fa-download",
+        "tooltip": "Download this chapter as a notebook",
+        "label": "download-notebook-button",
+    }
+    colab = {
+        "type": "link",
+        "url": site_address.address(app.config).colab(page),
+        "text": "Open in Colab",
+        "tooltip": "Read, change and run this chapter in Colab",
+        "label": "colab-button",
+    }
+    buttons[:0] = [colab, download]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    sphinxcontrib.bibtex.plugin.register_plugin(
+        "sphinxcontrib.bibtex.style.referencing", "author_year_round", _RoundAuthorYear
+    )
+    app.connect("config-inited", _without_live_code)
+    # Before the extension that would otherwise describe the page, raw TeX included.
+    app.connect("html-page-context", _describe, priority=400)
+    # After the theme has laid out its own buttons.
+    app.connect("html-page-context", _offer_copy, priority=600)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,134 @@
+"""Checks of arguments: every error names the argument, what came and what was expected.
+
+Checks on shapes always run. Checks on values (NaN, symmetry) need concrete arrays: under
+`jax.jit` the values are not known yet and these checks pass.
+"""
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+def concrete(array: Any) -> bool:
+    """Whether the values of `array` can be looked at: no JAX tracer, and all of it on this host."""
+    return not isinstance(array, jax.core.Tracer) and getattr(array, "is_fully_addressable", True)
+
+
+def floating(name: str, value: Any, *, min_ndim: int, max_ndim: int | None = None) -> Array:
+    """`value` as a finite floating-point array with an allowed number of axes."""
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be an array of numbers, got {type(value).__name__}"
+        ) from error
+    if jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == jnp.bool_:
+        array = array.astype(jnp.result_type(float))
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.ndim < min_ndim or (max_ndim is not None and array.ndim > max_ndim):
+        wanted = f"{min_ndim}" if max_ndim == min_ndim else f"at least {min_ndim}"
+        raise ValueError(f"{name} must have {wanted} axes, got shape {array.shape}")
+    # NumPy looks at the values: inside a trace a JAX operation on a concrete array is traced too.
+    if concrete(array) and not np.all(np.isfinite(np.asarray(array))):
+        raise ValueError(f"{name} must be finite, got NaN or infinity in it")
+    return array
+
+
+def random_key(name: str, value: Any) -> Array:
+    """`value` as one key of `jax.random`, of the new style or the old."""
+    if isinstance(value, Array):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) and value.ndim == 0:
+            return value
+        if value.dtype == jnp.uint32 and value.ndim == 1:
+            return value
+    raise ValueError(f"{name} must be a single key such as jax.random.key(0), got {value!r}")
+
+
+def floating_dtype(name: str, value: Any) -> Any:
+    """`value` as a floating-point dtype; None is the default one."""
+    if value is None:
+        return jnp.result_type(float)
+    if not jnp.issubdtype(value, jnp.floating):
+        raise ValueError(f"{name} must be a floating-point dtype, got {value!r}")
+    return jnp.dtype(value)
+
+
+def points(name: str, value: Any) -> Array:
+    """`value` as points `[N, d]`, with at least one point and one coordinate."""
+    array = floating(name, value, min_ndim=2, max_ndim=2)
+    if 0 in array.shape:
+        raise ValueError(f"{name} must hold at least one point [N, d], got shape {array.shape}")
+    return array
+
+
+def same_dimension(name1: str, x1: Array, name2: str, x2: Array) -> None:
+    """Two sets of points must have the same shape behind their first axis, and one dtype."""
+    if x1.shape[1:] != x2.shape[1:]:
+        raise ValueError(
+            f"{name2} must have points of shape {x1.shape[1:]} as {name1} has, got {x2.shape[1:]}"
+        )
+    if x1.dtype != x2.dtype:
+        raise ValueError(f"{name2} must have {name1}'s dtype {x1.dtype}, got {x2.dtype}")
+
+
+def integer(name: str, value: Any, *, at_least: int) -> int:
+    """`value` as a Python integer that is no less than `at_least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+    if value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value}")
+    return int(value)
+
+
+def number(
+    name: str, value: Any, *, above: float | None = None, at_least: float | None = None
+) -> float:
+    """`value` as a finite Python float within its lower bound."""
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(f"{name} must be known when a function is traced, got {value}")
+    if isinstance(value, bool) or not isinstance(value, Real | np.ndarray | Array):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, np.ndarray | Array):
+        if value.ndim != 0 or not jnp.issubdtype(value.dtype, jnp.number):
+            raise ValueError(
+                f"{name} must be a single number, got {value.dtype} of shape {value.shape}"
+            )
+        value = value.item()
+    if isinstance(value, complex):
+        raise ValueError(f"{name} must be a real number, got {value!r}")
+    result = float(value)
+    if not np.isfinite(result):
+        raise ValueError(f"{name} must be finite, got {result}")
+    if above is not None and not result > above:
+        raise ValueError(f"{name} must be greater than {above:g}, got {result:g}")
+    if at_least is not None and not result >= at_least:
+        raise ValueError(f"{name} must be at least {at_least:g}, got {result:g}")
+    return result
+
+
+def probability(name: str, value: Any) -> float:
+    """`value` as a float in the open interval (0, 1)."""
+    result = number(name, value)
+    if not 0 < result < 1:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, got {result:g}")
+    return result
+
+
+def widths(name: str, value: Any) -> tuple[int, ...]:
+    """`value` as a tuple of positive integers, at least one."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) == 0:
+        raise ValueError(f"{name} must be a sequence of positive integers, got {value!r}")
+    return tuple(integer(f"{name}[{i}]", width, at_least=1) for i, width in enumerate(value))
+
+
+def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """`value` as one of the allowed words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    return str(value)

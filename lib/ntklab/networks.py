@@ -1,0 +1,401 @@
+r"""Models as pairs of functions `init` and `apply`, and the parameterizations of their layers.
+
+A `Network` is a pair: `init(key, d)` draws parameters (a pytree) for inputs in $\mathbb R^d$, and
+`apply(params, x)` maps points `[N, d]` to outputs `[N, outputs]`. Nothing else in the library needs
+a network to be made here: a Flax or Equinox model with such an `apply` does as well.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Key
+
+from ntklab import _validate
+
+__all__ = [
+    "ACTIVATIONS",
+    "PARAMETERIZATIONS",
+    "DenseLayer",
+    "DenseModel",
+    "Network",
+    "activation_function",
+    "alternating_signs",
+    "mlp",
+    "shallow",
+    "unbiased",
+]
+
+type_of_activation = Callable[[Array], Array]
+
+
+class Network(NamedTuple):
+    """A model: `init(key, d) -> params` and `apply(params, x[N, d]) -> [N, outputs]`."""
+
+    init: Callable[..., Any]
+    apply: Callable[[Any, Array], Array]
+
+
+class DenseLayer(NamedTuple):
+    """What a dense layer `z = weight_gain * W a + bias_gain * b` adds to a tangent kernel.
+
+    Attributes:
+        inputs: `[N, fan_in]`, the activations `a` that entered the layer.
+        weight_gain: factor in front of the weights.
+        bias_gain: factor in front of the biases; 0 where the layer has none.
+    """
+
+    inputs: Array
+    weight_gain: float
+    bias_gain: float
+
+
+@runtime_checkable
+class DenseModel(Protocol):
+    """A model made of dense layers, each with its own parameters, used once.
+
+    `layerwise(params, x, offsets)` adds `offsets[l]`, `[N, fan_out]`, to the pre-activations of
+    layer l and returns the outputs together with the layers. The derivative with respect to the
+    offsets is then the back-propagated signal, all that `empirical_ntk` needs for its fast route.
+    With `offsets=None` nothing is added.
+    """
+
+    def __call__(self, params: Any, x: Array) -> Array:
+        """The outputs `[N, K]` at the points x."""
+        ...
+
+    def offset_widths(self, params: Any) -> tuple[int, ...]:
+        """The fan-outs of the layers, in their order."""
+        ...
+
+    def layerwise(
+        self, params: Any, x: Array, offsets: Sequence[Array] | None
+    ) -> tuple[Array, tuple[DenseLayer, ...]]:
+        """The outputs, with `offsets` added to the pre-activations, and the layers."""
+        ...
+
+
+def _identity(z: Array) -> Array:
+    return z
+
+
+#: The activations that have a name.
+ACTIVATIONS: dict[str, type_of_activation] = {
+    "relu": jax.nn.relu,
+    "erf": jax.scipy.special.erf,
+    "tanh": jnp.tanh,
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "softplus": jax.nn.softplus,
+    "identity": _identity,
+}
+
+#: Where the scale of a layer sits: in front of its parameters or in their initial law.
+PARAMETERIZATIONS = ("ntk", "standard", "ntk-fan-out")
+
+
+def activation_function(activation: str | type_of_activation) -> type_of_activation:
+    r"""The activation of that name, or the callable itself.
+
+    Names: `relu` (derivative 0 at 0), `erf`, `tanh`, `gelu` ($t\,\Phi(t)$, not its tanh
+    approximation), `softplus`, `identity`.
+
+    Raises:
+        ValueError: for an unknown name or something that is not callable.
+
+    Examples:
+        >>> float(activation_function("relu")(jnp.float32(-1.0)))
+        0.0
+    """
+    if isinstance(activation, str):
+        _validate.choice("activation", activation, tuple(ACTIVATIONS))
+        return ACTIVATIONS[activation]
+    if not callable(activation):
+        raise ValueError(f"activation must be a name or a callable, got {activation!r}")
+    return activation
+
+
+def mlp(
+    widths: Sequence[int],
+    *,
+    activation: str | type_of_activation = "relu",
+    parameterization: str = "ntk",
+    w_std: float = 1.0,
+    b_std: float = 0.0,
+) -> Network:
+    r"""A fully connected network, $z^{(l)} = \frac{\sigma_w}{\sqrt{n_{l-1}}} W^{(l)} a^{(l-1)} +
+    \sigma_b b^{(l)}$.
+
+    Here $a^{(0)} = x$, $a^{(l)} = \sigma(z^{(l)})$, the last layer has no activation, and all
+    entries of W and b start as independent standard normals. The parameterizations:
+
+    - `ntk`: as above; the gains sit in front of the parameters.
+    - `standard`: $z = W a + b$ with $W \sim N(0, \sigma_w^2/n_{l-1})$, $b \sim N(0, \sigma_b^2)$:
+      the same functions in law, other gradients.
+    - `ntk-fan-out`: B23's printed form, $\sigma_w/\sqrt{n_l}$ in place of
+      $\sigma_w/\sqrt{n_{l-1}}$.
+
+    Args:
+        widths: hidden widths and, last, the number of outputs, such as `(1024, 1024, 1)`.
+        activation: a name of `ACTIVATIONS` or any callable on arrays.
+        parameterization: `ntk`, `standard` or `ntk-fan-out`.
+        w_std: $\sigma_w > 0$.
+        b_std: $\sigma_b \ge 0$; at 0 the network has no biases.
+
+    Returns:
+        `Network(init, apply)`. `init(key, d, dtype=None)` gives a tuple with a dictionary a layer:
+        `weight` `[fan_out, fan_in]` and, if `b_std > 0`, `bias` `[fan_out]`.
+
+    Raises:
+        ValueError: for widths that are not positive integers, an unknown activation or
+            parameterization, `w_std <= 0` or `b_std < 0`.
+
+    Source: B23, section 2.2, with fan-in in place of fan-out; S24, section 14.1.
+
+    Examples:
+        >>> network = mlp((64, 1))
+        >>> params = network.init(jax.random.key(0), 3)
+        >>> network.apply(params, jnp.ones((5, 3))).shape
+        (5, 1)
+    """
+    model = _DenseStack(
+        _validate.widths("widths", widths),
+        activation_function(activation),
+        _validate.choice("parameterization", parameterization, PARAMETERIZATIONS),
+        _validate.number("w_std", w_std, above=0),
+        _validate.number("b_std", b_std, at_least=0),
+    )
+    return Network(model.init, model)
+
+
+@dataclass(frozen=True)
+class _DenseStack:
+    """The `apply` of `mlp`: hashable, so that `jax.jit` knows it again."""
+
+    widths: tuple[int, ...]
+    activation: type_of_activation
+    parameterization: str
+    w_std: float
+    b_std: float
+
+    def init(self, key: Key[Array, ""], d: int, dtype: Any = None) -> Any:
+        key = _validate.random_key("key", key)
+        d = _validate.integer("d", d, at_least=1)
+        dtype = _validate.floating_dtype("dtype", dtype)
+        standard = self.parameterization == "standard"
+        shapes: list[dict[str, tuple[int, ...]]] = [
+            {"weight": (fan_out, fan_in)} | ({"bias": (fan_out,)} if self.b_std > 0 else {})
+            for fan_in, fan_out in zip((d, *self.widths[:-1]), self.widths, strict=True)
+        ]
+        # One draw for all layers: compiling a draw takes longer than all that follows it.
+        sizes = [int(np.prod(shape)) for layer in shapes for shape in layer.values()]
+        normals = iter(jnp.split(_normal(key, (sum(sizes),), 1.0, dtype), np.cumsum(sizes)[:-1]))
+        layers = []
+        for layer in shapes:
+            scales = {"weight": self.w_std / np.sqrt(layer["weight"][1]), "bias": self.b_std}
+            layers.append(
+                {
+                    name: next(normals).reshape(shape) * (float(scales[name]) if standard else 1.0)
+                    for name, shape in layer.items()
+                }
+            )
+        return tuple(layers)
+
+    def __call__(self, params: Any, x: Array) -> Array:
+        return self.layerwise(params, x, None)[0]
+
+    def offset_widths(self, params: Any) -> tuple[int, ...]:
+        return self.widths
+
+    def layerwise(
+        self, params: Any, x: Array, offsets: Sequence[Array] | None
+    ) -> tuple[Array, tuple[DenseLayer, ...]]:
+        x = _dense_inputs(x, params[0]["weight"].shape[1])
+        layers: list[DenseLayer] = []
+        activations = x
+        for index, layer in enumerate(params):
+            fan_out, fan_in = layer["weight"].shape
+            weight_gain, bias_gain = self._gains(fan_in, fan_out)
+            layers.append(DenseLayer(activations, weight_gain, bias_gain))
+            z = weight_gain * (activations @ layer["weight"].T)
+            if self.b_std > 0:
+                z = z + bias_gain * layer["bias"]
+            if offsets is not None:
+                z = z + offsets[index]
+            activations = self.activation(z) if index < len(params) - 1 else z
+        return activations, tuple(layers)
+
+    def _gains(self, fan_in: int, fan_out: int) -> tuple[float, float]:
+        if self.parameterization == "standard":
+            return 1.0, float(self.b_std > 0)
+        fan = fan_out if self.parameterization == "ntk-fan-out" else fan_in
+        return float(self.w_std / np.sqrt(fan)), self.b_std
+
+
+def alternating_signs(width: int) -> Float[np.ndarray, " width"]:
+    """The output weights +1, -1, +1, … of `shallow`: both signs equally often.
+
+    Raises:
+        ValueError: for a width below 1.
+
+    Examples:
+        >>> alternating_signs(3).tolist()
+        [1.0, -1.0, 1.0]
+    """
+    width = _validate.integer("width", width, at_least=1)
+    return np.where(np.arange(width) % 2 == 0, 1.0, -1.0)
+
+
+def shallow(
+    width: int,
+    *,
+    activation: str | type_of_activation = "relu",
+    output_weights: Any = None,
+) -> Network:
+    r"""The two-layer network of S24, $h(x; W) = m^{-1/2} \sum_j a_j \sigma(w_j \cdot x)$; only W is
+    trained.
+
+    Args:
+        width: m, the number of units.
+        activation: a name of `ACTIVATIONS` or any callable on arrays.
+        output_weights: $a$, `[m]`; by default the signs $+1, -1, +1, \dots$
+
+    Returns:
+        `Network(init, apply)`; the parameters are the array W, `[m, d]`, drawn standard normal,
+        and `apply` gives `[N_points, 1]`.
+
+    Raises:
+        ValueError: for a width below 1, an unknown activation, or output weights of another shape.
+
+    Source: S24, section 14.1.
+
+    Examples:
+        >>> network = shallow(4)
+        >>> W = network.init(jax.random.key(0), 2)
+        >>> W.shape, network.apply(W, jnp.ones((3, 2))).shape
+        ((4, 2), (3, 1))
+    """
+    width = _validate.integer("width", width, at_least=1)
+    if output_weights is None:
+        weights = alternating_signs(width)
+    else:
+        weights = np.asarray(_validate.floating("output_weights", output_weights, min_ndim=1))
+        if weights.shape != (width,):
+            raise ValueError(f"output_weights must have shape ({width},), got {weights.shape}")
+    model = _Shallow(activation_function(activation), width, weights.astype(float).tobytes())
+    return Network(model.init, model)
+
+
+@dataclass(frozen=True)
+class _Shallow:
+    """The `apply` of `shallow`; the output weights as bytes, which are quick to hash."""
+
+    activation: type_of_activation
+    width: int
+    output_weights: bytes
+
+    def init(self, key: Key[Array, ""], d: int, dtype: Any = None) -> Float[Array, "m d"]:
+        key = _validate.random_key("key", key)
+        d = _validate.integer("d", d, at_least=1)
+        dtype = _validate.floating_dtype("dtype", dtype)
+        return _normal(key, (self.width, d), 1.0, dtype)
+
+    def __call__(self, params: Any, x: Array) -> Array:
+        return self.layerwise(params, x, None)[0]
+
+    def offset_widths(self, params: Any) -> tuple[int, ...]:
+        return (self.width,)
+
+    def layerwise(
+        self, params: Any, x: Array, offsets: Sequence[Array] | None
+    ) -> tuple[Array, tuple[DenseLayer, ...]]:
+        x = _dense_inputs(x, params.shape[1])
+        z = x @ params.T
+        if offsets is not None:
+            z = z + offsets[0]
+        a = np.frombuffer(self.output_weights) / np.sqrt(self.width)
+        output = self.activation(z) @ jnp.asarray(a, dtype=z.dtype)
+        return output[:, None], (DenseLayer(x, 1.0, 0.0),)
+
+
+def unbiased(network: Network) -> Network:
+    r"""The paired network $(f(\theta) - f(\theta'))/\sqrt2$, with $\theta' = \theta$ at
+    initialization.
+
+    Its output starts at exactly 0 and its tangent kernel is the original's: the two copies add
+    $\tfrac12 \Theta$ each. Both copies are trained.
+
+    Args:
+        network: any pair `init`, `apply`.
+
+    Returns:
+        `Network(init, apply)` with parameters `(theta, theta_prime)`.
+
+    Raises:
+        ValueError: if `network` is not such a pair.
+
+    Source: S24, end of section 14.2; M21, section 4 (unbiased initialization).
+
+    Examples:
+        >>> network = unbiased(mlp((16, 1)))
+        >>> params = network.init(jax.random.key(0), 3)
+        >>> float(jnp.max(jnp.abs(network.apply(params, jnp.ones((5, 3))))))
+        0.0
+    """
+    if not (isinstance(network, tuple) and len(network) == 2 and all(map(callable, network))):
+        raise ValueError(f"network must be a pair (init, apply) of functions, got {network!r}")
+    original_init, apply = network
+
+    def init(key: Key[Array, ""], d: int, **options: Any) -> Any:
+        params = original_init(key, d, **options)
+        return params, params
+
+    pair = _DensePair(apply) if isinstance(apply, DenseModel) else _Pair(apply)
+    return Network(init, pair)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The `apply` of `unbiased`."""
+
+    apply: Callable[[Any, Array], Array]
+
+    def __call__(self, params: Any, x: Array) -> Array:
+        plus, minus = params
+        return (self.apply(plus, x) - self.apply(minus, x)) * float(np.sqrt(0.5))
+
+
+@dataclass(frozen=True)
+class _DensePair(_Pair):
+    """The `apply` of `unbiased` for a model made of dense layers, which the pair then is too."""
+
+    apply: Any
+
+    def offset_widths(self, params: Any) -> tuple[int, ...]:
+        plus, minus = params
+        return self.apply.offset_widths(plus) + self.apply.offset_widths(minus)
+
+    def layerwise(
+        self, params: Any, x: Array, offsets: Sequence[Array] | None
+    ) -> tuple[Array, tuple[DenseLayer, ...]]:
+        plus, minus = params
+        middle = len(self.apply.offset_widths(plus))
+        halves = (None, None) if offsets is None else (offsets[:middle], offsets[middle:])
+        f_plus, layers_plus = self.apply.layerwise(plus, x, halves[0])
+        f_minus, layers_minus = self.apply.layerwise(minus, x, halves[1])
+        return (f_plus - f_minus) * float(np.sqrt(0.5)), layers_plus + layers_minus
+
+
+def _normal(key: Key[Array, ""], shape: tuple[int, ...], std: float, dtype: Any) -> Array:
+    return float(std) * jax.random.normal(key, shape, dtype)
+
+
+def _dense_inputs(x: Any, fan_in: int) -> Array:
+    x = jnp.asarray(x)
+    if x.ndim != 2 or x.shape[1] != fan_in:
+        raise ValueError(f"x must have shape [N, {fan_in}] for these parameters, got {x.shape}")
+    return x

@@ -1,0 +1,369 @@
+"""The rendered site in a real browser, with the network blocked.
+
+One pass opens every page at two widths, in light and in dark, and collects what is wrong; each
+kind of finding is then a test of its own. The site must be built: `make book`.
+"""
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urldefrag
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+pytestmark = pytest.mark.site
+
+SITE = Path(__file__).parents[1] / "_build" / "html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WIDTHS = {1280: 900, 390: 844}
+
+KINDS = {
+    "request": "pages must load nothing from elsewhere",
+    "console": "pages must not report errors",
+    "heading": "a page has one first-level heading",
+    "markup": "no directive, role or TeX delimiter may be left in the text",
+    "equation": "every formula is typeset",
+    "number": "every labelled equation shows its number",
+    "glyph": "no replacement character, no font that failed to load",
+    "image": "every image loads and has a text alternative",
+    "caption": "every figure has a caption",
+    "closed": "proofs, hints and solutions are closed at first",
+    "wide": "nothing makes the page scroll sideways",
+    "paper": "figures are inverted on a dark page, and only there",
+    "contrast": "links have a contrast of at least 4.5 to 1",
+    "link": "links and anchors within the site resolve",
+}
+
+# What is wrong with the page as it stands, as a list of [kind, detail].
+INSPECT = r"""
+() => {
+  const found = [];
+  const report = (kind, detail) => found.push([kind, String(detail).trim().slice(0, 120)]);
+  const article = document.querySelector("article") || document.querySelector("#main-content");
+  const all = (selector, root = article) => [...root.querySelectorAll(selector)];
+
+  const headings = all("h1").length;
+  if (headings !== 1) report("heading", `${headings} of them`);
+
+  const raw = /:{3}|`{3}|\{(prf:|py:)?(ref|numref|eq|doc|cite\S*|func|mod)\}|\(\?\?\?\)|\$|\\[([]/;
+  const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode;
+    if (text.parentElement.closest("pre, code, script, style, mjx-container")) continue;
+    if (raw.test(text.data)) report("markup", text.data);
+    if (text.data.includes("\uFFFD")) report("glyph", text.data);
+  }
+
+  for (const formula of all(".math:not(pre .math)"))
+    if (!formula.querySelector("mjx-container")) report("equation", formula.textContent);
+  // MathJax prints a macro that it does not know in red.
+  for (const error of all('mjx-merror, mjx-container [style*="color: red"]'))
+    report("equation", error.closest(".math").outerHTML);
+  for (const formula of all("div.math[id^=equation-]")) {
+    const number = formula.querySelector(".eqno")?.textContent;
+    if (!/\(\d+(\.\d+)?\)/.test(number)) report("number", formula.id);
+  }
+  for (const font of document.fonts)
+    if (font.status === "error") report("glyph", font.family);
+
+  for (const image of all("img", document))
+    if (!image.alt.trim() || !image.naturalWidth) report("image", image.src);
+  const captioned = (box, caption) => box?.querySelector(caption)?.textContent.trim();
+  for (const image of all("img:not(.ntk-player img)"))
+    if (!captioned(image.closest("figure"), "figcaption")) report("caption", image.src);
+  for (const player of all(".ntk-player"))
+    if (!captioned(player, ".ntk-caption")) report("caption", player.ariaLabel);
+
+  for (const details of all("details[open]")) report("closed", details.textContent);
+  for (const box of all(".admonition.dropdown:not(.toggle-hidden)"))
+    report("closed", box.textContent);
+
+  const edge = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth > edge) {
+    const right = e => e.getBoundingClientRect().right;
+    const boxed = e => e && e !== article &&
+      (getComputedStyle(e).overflowX !== "visible" && right(e) <= edge || boxed(e.parentElement));
+    const wide = all("*").filter(e => right(e) > edge + 1 && !boxed(e.parentElement));
+    const name = e => `${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 40)}`;
+    report("wide", wide.length ? name(wide.pop()) : "not the article");
+  }
+
+  const dark = document.documentElement.dataset.theme === "dark";
+  for (const image of all("img")) {
+    const inverted = getComputedStyle(image).filter.includes("invert");
+    if (inverted !== dark) report("paper", image.src);
+  }
+
+  const parse = color => (color.match(/[\d.]+/g) || []).map(Number);
+  const luminance = rgb => {
+    const [r, g, b] = rgb.slice(0, 3).map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const paper = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const color = parse(getComputedStyle(e).backgroundColor);
+      if (color.length === 3 || color[3] > 0.5) return color;
+    }
+    return [255, 255, 255];
+  };
+  for (const link of all("a[href]:not(.headerlink)")) {
+    const pair = [luminance(parse(getComputedStyle(link).color)), luminance(paper(link))];
+    const contrast = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    const text = link.textContent.trim();
+    if (text && contrast < 4.5) report("contrast", `${contrast.toFixed(2)} ${text}`);
+  }
+  return found;
+}
+"""
+
+ANCHORS = """
+() => ({
+  ids: [...document.querySelectorAll("[id]")].map(e => e.id),
+  links: [...document.querySelectorAll("a[href]")].map(a => a.href),
+})
+"""
+
+
+class Anchors(NamedTuple):
+    """What a page can be linked at, and what it links to."""
+
+    ids: set[str]
+    links: set[str]
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing: a test's output is for findings."""
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Serves the built site on this machine."""
+    if not (SITE / "index.html").exists():
+        pytest.fail(f"the site is not built: {SITE.name}/index.html is missing, run `make book`")
+    handler = functools.partial(_Quiet, directory=SITE)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        message = f"no browser on PATH: none of {', '.join(BROWSERS)}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    arguments = ["--no-sandbox", "--disable-gpu", "--no-first-run", offline, *quiet]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+def pages() -> list[str]:
+    """Every page but the redirect that stands at the root."""
+    found = (path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
+    return sorted(
+        page for page in found if page != "index.html" and not page.startswith("_static/")
+    )
+
+
+def chapters() -> list[str]:
+    """The pages that are made from notebooks."""
+    return sorted(f"book/{path.stem}.html" for path in (SITE.parents[1] / "book").glob("*.ipynb"))
+
+
+def go(tab: Page, address: str) -> None:
+    """Open a page and wait until its formulas are typeset."""
+    tab.goto(address)
+    tab.evaluate("() => window.MathJax?.startup?.promise")
+
+
+class Survey:
+    """One pass over all pages: findings by kind, and the anchors of every page."""
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self.findings: dict[str, list[str]] = defaultdict(list)
+        self.anchors: dict[str, Anchors] = {}
+        self.address = address
+        for width in WIDTHS:
+            self._visit_all(browser, width)
+        for page, (_, links) in self.anchors.items():
+            for link in links:
+                self._follow(page, link)
+
+    def _visit_all(self, browser: Browser, width: int) -> None:
+        tab = browser.new_page(viewport={"width": width, "height": WIDTHS[width]})
+
+        def note(kind: str, detail: str) -> None:
+            page = tab.url.removeprefix(self.address)
+            self.findings[kind].append(f"{page} at {width} px: {detail}")
+
+        def ask(request: Request) -> None:
+            if not request.url.startswith((self.address, "data:", "blob:")):
+                note("request", request.url)
+
+        tab.on("request", ask)
+        tab.on("pageerror", lambda error: note("console", str(error)))
+        tab.on("console", lambda line: line.type == "error" and note("console", line.text))
+        tab.on("response", lambda answer: answer.status < 400 or note("console", answer.url))
+        for page in pages():
+            tab.emulate_media(color_scheme="light")
+            go(tab, self.address + page)
+            for mode in ("light", "dark"):
+                tab.emulate_media(color_scheme=mode)
+                tab.wait_for_selector(f"html[data-theme={mode}]")
+                for kind, detail in tab.evaluate(INSPECT):
+                    note(kind, f"({mode}) {detail}")
+            anchors = tab.evaluate(ANCHORS)
+            self.anchors[page] = Anchors(set(anchors["ids"]), set(anchors["links"]))
+        tab.close()
+
+    def _follow(self, page: str, link: str) -> None:
+        if not link.startswith(self.address):
+            return
+        path, anchor = urldefrag(unquote(link.removeprefix(self.address)))
+        path = path.split("?")[0] or "index.html"
+        if path in self.anchors:
+            if anchor and anchor not in self.anchors[path].ids:
+                self.findings["link"].append(f"{page}: no anchor {anchor} on {path}")
+        elif not (SITE / path).is_file():
+            self.findings["link"].append(f"{page}: no file {path}")
+
+
+@pytest.fixture(scope="session")
+def survey(browser: Browser, address: str) -> Survey:
+    return Survey(browser, address)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_page(survey: Survey, kind: str) -> None:
+    findings = sorted(set(survey.findings[kind]))
+    assert not findings, f"{KINDS[kind]}; {len(findings)} found:\n" + "\n".join(findings[:25])
+
+
+def test_the_survey_saw_the_book(survey: Survey) -> None:
+    assert {*chapters(), "book/index.html", "book/reference/results.html"} <= set(survey.anchors)
+
+
+def test_no_page_publishes_its_source() -> None:
+    assert not (SITE / "_sources").exists()
+
+
+def test_every_public_name_is_on_the_api_page(survey: Survey) -> None:
+    import importlib
+    import pkgutil
+
+    import ntklab
+
+    modules = [
+        importlib.import_module(f"ntklab.{module.name}")
+        for module in pkgutil.iter_modules(ntklab.__path__)
+        if not module.name.startswith("_")
+    ]
+    names = {f"{module.__name__}.{name}" for module in modules for name in module.__all__}
+    missing = sorted(names - survey.anchors["book/reference/api.html"].ids)
+    assert not missing, (
+        f"not on the API page, for want of a docstring or a `#:` comment: {', '.join(missing)}"
+    )
+
+
+def test_the_results_map_has_every_entry(browser: Browser, address: str) -> None:
+    from ntklab import results
+
+    tab = browser.new_page()
+    go(tab, address + "book/reference/results.html")
+    shown = set(tab.locator("table.course-results .course-test").all_inner_texts())
+    marks = tab.locator("table.course-results").all_inner_texts()
+    tab.close()
+    assert shown == {f"[{entry.key}]" for entry in results.all_results()}
+    assert not any("✗" in text for text in marks)
+
+
+@pytest.fixture
+def player_page(browser: Browser, address: str) -> Iterator[Page]:
+    page = next((page for page in chapters() if 'class="ntk-player"' in _html(page)), None)
+    assert page is not None, "no page has a moving figure"
+    tab = browser.new_page()
+    go(tab, address + page)
+    yield tab
+    tab.close()
+
+
+def test_a_player_moves_by_keyboard_and_mouse(player_page: Page) -> None:
+    player = player_page.locator(".ntk-player").first
+    slider = player.locator("input[type=range]")
+    last = int(slider.get_attribute("max") or 0)
+
+    def shown() -> list[int]:
+        frames = player.locator(".ntk-frame").all()
+        return [place for place, frame in enumerate(frames) if frame.is_visible()]
+
+    slider.focus()
+    for key, place in (("Home", 0), ("ArrowRight", 1), ("ArrowLeft", 0), ("End", last)):
+        player_page.keyboard.press(key)
+        assert shown() == [place], f"after {key}"
+    box = slider.bounding_box()
+    assert box is not None
+    player_page.mouse.click(box["x"] + 3, box["y"] + box["height"] / 2)
+    assert shown() == [0]
+
+
+def test_a_player_plays(player_page: Page) -> None:
+    player = player_page.locator(".ntk-player").first
+    slider = player.locator("input[type=range]")
+    slider.focus()
+    player_page.keyboard.press("Home")
+    player.locator("button").click()
+    player_page.wait_for_function(
+        "slider => Number(slider.value) >= 1", arg=slider.element_handle()
+    )
+
+
+def test_solutions_open_on_a_click_and_on_paper(browser: Browser, address: str) -> None:
+    page = next((page for page in chapters() if "solution dropdown" in _html(page)), None)
+    assert page is not None, "no page has a solution"
+    tab = browser.new_page()
+    go(tab, address + page)
+    solution = tab.locator(".admonition.solution").first
+    body = solution.locator("section, p:not(.admonition-title)").first
+    assert not body.is_visible()
+    solution.locator("button, summary").first.click()
+    assert body.is_visible()
+    tab.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    assert tab.locator("article details:not([open])").count() == 0
+    assert tab.locator("article .admonition.dropdown.toggle-hidden").count() == 0
+    tab.close()
+
+
+def test_chapters_offer_their_colab_copy() -> None:
+    for page in chapters():
+        copy = f"colab/{Path(page).stem}.ipynb"
+        button = re.search(r"https://colab\.research\.google\.com/\S+?\.ipynb", _html(page))
+        assert button is not None, f"{page} has no button to Colab"
+        assert button[0].endswith(f"/blob/gh-pages/{copy}")
+        assert f'href="../{copy}"' in _html(page), f"{page} does not offer its copy for download"
+        assert (SITE / copy).is_file()
+
+
+def test_descriptions_are_plain_words() -> None:
+    for page in pages():
+        for text in re.findall(r'(?:og:|name=")description" content="([^"]*)"', _html(page)):
+            assert text, f"{page} has an empty description"
+            assert not re.search(r"[\\$\ufffd]", text), f"{page}: {text}"
+
+
+def _html(page: str) -> str:
+    return (SITE / page).read_text(encoding="utf-8")
