@@ -14,6 +14,7 @@ import check
 import nbformat
 import notebooks
 import ntklab
+import numpy as np
 import pytest
 import yaml
 from nbval.plugin import get_sanitize_patterns
@@ -386,3 +387,11 @@ def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, ca
     assert [line for line in lines if line.startswith("make book") and line.endswith("over")]
     code, lines = run("good", "bad", "tests")
     assert code == 1 and lines[-1].startswith("2 passed, 2 failed in ")
+
+
+def test_the_example_of_the_readme_runs_and_gives_what_it_says():
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict = {}
+    exec(code[1], names)
+    gram, limit = np.asarray(names["gram"]), np.asarray(names["limit"])
+    assert 0.04 < np.linalg.norm(gram - limit) / np.linalg.norm(limit) < 0.16

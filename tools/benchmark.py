@@ -1,12 +1,12 @@
 """Compare the library's speed with public tools', as ratios measured in one run.
 
 Seconds differ between machines, so each comparison alternates its two sides and reports the ratio
-of their medians. To add one: write a function that returns a `Ratio`, and list it in BENCHMARKS.
+of their medians. To add one: write a generator of `Ratio`s, and list it in BENCHMARKS.
 """
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
@@ -50,24 +50,57 @@ def run_python(statement: str) -> None:
     subprocess.run([sys.executable, "-c", statement], check=True)
 
 
-def import_time() -> Ratio:
+def import_time() -> Iterator[Ratio]:
     """Importing all of the library that computes against JAX alone, each in a new interpreter."""
     modules = ", ".join(path.stem for path in chapters())
     statement = f"from ntklab import networks, results, {modules}"
     ours, reference = alternate(
         lambda: run_python(statement), lambda: run_python("import jax"), repeats=7
     )
-    return Ratio("import of the library / of jax", ours, reference, target=1.2)
+    yield Ratio("import of the library / of jax", ours, reference, target=1.2)
 
 
-BENCHMARKS: list[Callable[[], Ratio]] = [import_time]
+def kernel_times(points: int = 256, width: int = 256) -> Iterator[Ratio]:
+    """Tangent kernels of one network with three hidden layers, by different routes."""
+    import jax
+    from ntklab import networks, tangent_kernel
+
+    network = networks.mlp((width, width, width, 1))
+    params = network.init(jax.random.key(0), 32)
+    x = jax.random.normal(jax.random.key(1), (points, 32))
+
+    def kernel(*others: jax.Array, method: str = "auto") -> Callable[[], object]:
+        return lambda: jax.block_until_ready(
+            tangent_kernel.empirical_ntk(network.apply, params, x, *others, method=method)
+        )
+
+    def stored_jacobian() -> object:
+        jacobian = jax.jacobian(lambda p: network.apply(p, x)[:, 0])(params)
+        rows = [leaf.reshape(points, -1) for leaf in jax.tree.leaves(jacobian)]
+        return jax.block_until_ready(sum(row @ row.T for row in rows))
+
+    routes = {
+        "layerwise route / whole Jacobian": (kernel(), stored_jacobian, 0.2),
+        "blocks of gradients / whole Jacobian": (kernel(method="jacobian"), stored_jacobian, 2.0),
+        "one set of points / the same set twice": (
+            kernel(method="jacobian"),
+            kernel(x, method="jacobian"),
+            0.9,
+        ),
+    }
+    for title, (ours, reference, target) in routes.items():
+        yield Ratio(title, *alternate(ours, reference, repeats=3), target)
+
+
+BENCHMARKS: list[Callable[[], Iterable[Ratio]]] = [import_time, kernel_times]
 
 
 def main() -> None:
     """Print one line for each comparison."""
     print(f"{'':<44}{'ours':>10} {'reference':>10} {'ratio':>6}   target")
     for benchmark in BENCHMARKS:
-        print(benchmark(), flush=True)
+        for ratio in benchmark():
+            print(ratio, flush=True)
 
 
 if __name__ == "__main__":

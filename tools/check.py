@@ -74,13 +74,15 @@ PARTS = [
     Part("types", ["-m", "mypy"]),
     Part(
         "unit64",
-        [*PYTEST, "tests", "-m", "not (site or colab)"],
+        [*PYTEST, "-n", "2", "tests", "-m", "not (site or colab or once)"],
         {"JAX_ENABLE_X64": "1"},
     ),
     Part(
         "unit32",
-        [*PYTEST, "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"],
+        [*PYTEST, "-n", "2", "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"],
     ),
+    # Alone on the processor: players that play, and scripts that are watched.
+    Part("once", [*PYTEST, "tests", "-m", "once"], {"JAX_ENABLE_X64": "1"}),
     Part("ledger", ["-m", "ntklab.results"]),
     # The kernel's own libraries warn; what a chapter writes to stderr is a fault of its own.
     Part("notebooks", [*PYTEST, "book", *NBVAL, "-o", "filterwarnings=default"]),

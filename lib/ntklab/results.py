@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.special
 
 from ntklab import _validate
 
@@ -353,7 +352,10 @@ def fit_power_law(sizes: Any, samples: Any, *, level: float = 0.95) -> PowerLaw:
     spread = y.shape[1] * np.sum(log_x**2)
     slope = float(log_x @ np.sum(log_y, axis=1) / spread)
     variance = np.sum((log_y - slope * log_x[:, None]) ** 2) / (y.size - 2)
-    quantile = scipy.special.stdtrit(y.size - 2, (1 + level) / 2)
+    # SciPy is imported where it is used: it would add a half to the time that importing JAX takes.
+    from scipy.special import stdtrit
+
+    quantile = stdtrit(y.size - 2, (1 + level) / 2)
     margin = float(quantile * np.sqrt(variance / spread))
     return PowerLaw(slope, slope - margin, slope + margin)
 

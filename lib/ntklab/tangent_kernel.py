@@ -12,11 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.integrate
-import scipy.special
 from jax import Array
 from jaxtyping import Float, Key
-from scipy.special import ndtr
 
 from ntklab import _validate, networks
 from ntklab.networks import DenseModel
@@ -809,7 +806,10 @@ def _hermite_projection(order: int) -> tuple[np.ndarray, np.ndarray]:
     h_k are the Hermite polynomials orthonormal under the standard normal law. With as many terms
     as nodes, Σ_k a_k² is the quadrature of σ²: the kernel's diagonal has the rule's full accuracy.
     """
-    nodes, weights = scipy.special.roots_hermitenorm(order)
+    # SciPy is imported where it is used: it would add a half to the time that importing JAX takes.
+    from scipy.special import roots_hermitenorm
+
+    nodes, weights = roots_hermitenorm(order)
     # √w_i h_k(z_i) is bounded, h_k(z_i) alone overflows at high order: recur on the former.
     table = np.zeros((order, order))
     table[0] = np.sqrt(weights / np.sqrt(2 * np.pi))
@@ -910,9 +910,11 @@ def arc_cosine_coefficients(max_degree: int, *, bias: bool) -> Float[np.ndarray,
     max_degree = _validate.integer("max_degree", max_degree, at_least=0)
     # arcsin s = Σ c_k s^{2k+1}, so the kernel is s/4 + Σ c_k s^{2k+2}/2π. Powers (1 + t)ʲ/2ʲ add to
     # degree i a binomial weight that peaks at j = 2i: 16 i + 200 terms leave less than 1e-16.
+    from scipy.special import gammaln
+
     terms = max_degree // 2 + 1 if not bias else 8 * max_degree + 100
     k = np.arange(terms)
-    log_c = scipy.special.gammaln(2 * k + 1) - 2 * scipy.special.gammaln(k + 1) - k * np.log(4)
+    log_c = gammaln(2 * k + 1) - 2 * gammaln(k + 1) - k * np.log(4)
     coefficients = np.zeros(2 * terms + 2)
     coefficients[1] = 1 / 4
     coefficients[2 * k + 2] = np.exp(log_c) / (2 * k + 1) / (2 * np.pi)
@@ -925,11 +927,9 @@ def arc_cosine_coefficients(max_degree: int, *, bias: bool) -> Float[np.ndarray,
 
 def _fair_binomial(k: np.ndarray, n: np.ndarray) -> np.ndarray:
     """The probability of k heads in n tosses of a fair coin; 0 for k > n."""
-    log_choices = (
-        scipy.special.gammaln(n + 1)
-        - scipy.special.gammaln(k + 1)
-        - scipy.special.gammaln(np.maximum(n - k, 0) + 1)
-    )
+    from scipy.special import gammaln
+
+    log_choices = gammaln(n + 1) - gammaln(k + 1) - gammaln(np.maximum(n - k, 0) + 1)
     return np.where(k <= n, np.exp(log_choices - n * np.log(2)), 0)
 
 
@@ -1069,6 +1069,9 @@ def relu_closed_form(anisotropy: float = 1.0, draws: int = 400_000, seed: int = 
     numerical integral over one of the two normals. Tolerance 5 standard errors (false alarm below
     1e-5). `anisotropy` stretches the weights along one axis.
     """
+    from scipy.integrate import quad
+    from scipy.special import ndtr
+
     rng = np.random.default_rng(seed)
     angles = np.linspace(0.1, 3.0, 8)
     w = rng.normal(size=(draws, 2)) * np.array([1.0, anisotropy])
@@ -1081,8 +1084,7 @@ def relu_closed_form(anisotropy: float = 1.0, draws: int = 400_000, seed: int = 
     # Given z₁ > 0, z₂ is normal with mean cos θ z₁ and the standard deviation of the rest.
     slants = covariance / (anisotropy * np.sin(angles))
     orthant = [
-        scipy.integrate.quad(lambda z, s=slant: _normal_density(z) * ndtr(s * z), 0, np.inf)[0]
-        for slant in slants
+        quad(lambda z, s=slant: _normal_density(z) * ndtr(s * z), 0, np.inf)[0] for slant in slants
     ]
     return [
         Check("E[σ′σ′], sampled", _distance(slopes, zeroth), "<=", 0, 2.5 / np.sqrt(draws)),
