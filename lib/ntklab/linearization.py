@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float
 
 from ntklab import _validate, networks
-from ntklab.results import Check, result
+from ntklab.results import Check, result, rounding_tolerance
 
 __all__ = [
     "SMOOTHNESS",
@@ -342,11 +342,6 @@ def _gains_of_signs(
 # --- the ledger ---------------------------------------------------------------------------------
 
 
-def _rounding(scale: float = 1.0) -> float:
-    """A few hundred units in the last place of the default floating-point type."""
-    return 500 * float(jnp.finfo(jnp.result_type(float)).eps) * scale
-
-
 def _gaussian_points(seed: int, n: int, d: int) -> Array:
     x = jax.random.normal(jax.random.key(seed), (n, d))
     return x / jnp.linalg.norm(x, axis=1, keepdims=True)
@@ -394,8 +389,10 @@ def first_order_expansion(
     formula_error = jnp.max(jnp.abs(constant + linear - tangent(W, x)[:, 0]))
     error = jnp.max(jnp.abs(network.apply(W, x) - tangent(W, x)))
     return [
-        Check("formula against Taylor expansion", float(formula_error), "<=", 0, _rounding()),
-        Check("error over distance", float(error) / 1e-3, "<=", 1e-3, _rounding(10)),
+        Check(
+            "formula against Taylor expansion", float(formula_error), "<=", 0, rounding_tolerance()
+        ),
+        Check("error over distance", float(error) / 1e-3, "<=", 1e-3, rounding_tolerance(10)),
     ]
 
 
@@ -419,7 +416,9 @@ def relu_expansion_is_linear(
     x = _gaussian_points(seed + 1, 6, d)
     W0 = network.init(jax.random.key(seed), d)
     at_zero = linearize(network.apply, W0)(jnp.zeros_like(W0), x)
-    return Check("largest constant term", float(jnp.max(jnp.abs(at_zero))), "<=", 0, _rounding())
+    return Check(
+        "largest constant term", float(jnp.max(jnp.abs(at_zero))), "<=", 0, rounding_tolerance()
+    )
 
 
 @result(
@@ -455,11 +454,13 @@ def smooth_linearization_error(
     def ratio(move: Array) -> Array:
         error = jnp.max(jnp.abs(network.apply(W0 + move, x) - tangent(W0 + move, x)))
         bound = smooth_error_bound(beta=beta, width=width, radius=1.0, input_norm=input_norm)
-        return (error - _rounding(input_norm)) / (bound * jnp.sum(move**2))
+        return (error - rounding_tolerance(input_norm)) / (bound * jnp.sum(move**2))
 
     return [
         Check("largest error over bound", float(jnp.max(jax.lax.map(ratio, moves))), "<=", 1),
-        Check("the same for σ(t) = t²/2", _quadratic_ratio(width, d), "==", 1, _rounding(10)),
+        Check(
+            "the same for σ(t) = t²/2", _quadratic_ratio(width, d), "==", 1, rounding_tolerance(10)
+        ),
     ]
 
 
@@ -571,7 +572,7 @@ def residual_in_tangent_space(
     norm = float(np.linalg.norm(coefficients))
     distance = float(jnp.linalg.norm(W - W0))
     return [
-        Check("part outside the tangent space", outside, "<=", 0, _rounding(10)),
+        Check("part outside the tangent space", outside, "<=", 0, rounding_tolerance(10)),
         Check("RKHS norm of the change", norm, "<=", distance, 1e-3),
     ]
 

@@ -15,11 +15,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from ntklab import _validate
 
-__all__ = ["Check", "PowerLaw", "Report", "Result", "all_results", "fit_power_law", "result"]
+__all__ = [
+    "Check",
+    "PowerLaw",
+    "Report",
+    "Result",
+    "all_results",
+    "fit_power_law",
+    "result",
+    "rounding_tolerance",
+]
 
 # The chapters in the order of the book; a chapter registers its results when it is imported.
 CHAPTERS = ("linearization", "tangent_kernel")
@@ -312,6 +322,22 @@ def all_results() -> Iterator[Result]:
         importlib.import_module(f"ntklab.{chapter}")
     order = {chapter: place for place, chapter in enumerate(CHAPTERS)}
     yield from sorted(_LEDGER.values(), key=lambda entry: order[entry.chapter])
+
+
+def rounding_tolerance(scale: float = 1.0) -> float:
+    """What rounding may add to a quantity of this scale: 500 units in the last place.
+
+    The unit is that of JAX's default floating-point type, so a check is as strict as its mode.
+
+    Raises:
+        ValueError: for a scale that is not a positive number.
+
+    Examples:
+        >>> 0 < rounding_tolerance() < 1e-4
+        True
+    """
+    scale = _validate.number("scale", scale, above=0)
+    return 500 * float(jnp.finfo(jnp.result_type(float)).eps) * scale
 
 
 class PowerLaw(NamedTuple):

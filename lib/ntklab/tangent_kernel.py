@@ -17,7 +17,7 @@ from jaxtyping import Float, Key
 
 from ntklab import _validate, networks
 from ntklab.networks import DenseModel
-from ntklab.results import Check, fit_power_law, result
+from ntklab.results import Check, fit_power_law, result, rounding_tolerance
 
 __all__ = [
     "arc_cosine_coefficients",
@@ -936,11 +936,6 @@ def _fair_binomial(k: np.ndarray, n: np.ndarray) -> np.ndarray:
 # --- the ledger ---------------------------------------------------------------------------------
 
 
-def _rounding(scale: float = 1.0) -> float:
-    """A few hundred units in the last place of the default floating-point type."""
-    return 500 * float(jnp.finfo(jnp.result_type(float)).eps) * scale
-
-
 def _sphere(seed: int, n: int, d: int) -> np.ndarray:
     x = np.random.default_rng(seed).normal(size=(n, d))
     return x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -1011,7 +1006,9 @@ def shallow_tangent_kernel(
         kernel = empirical_ntk(apply, (W, signs), x)
     else:
         kernel = empirical_ntk(network.apply, W, x)
-    return Check("formula against kernel", _distance(kernel, formula), "<=", 0, _rounding())
+    return Check(
+        "formula against kernel", _distance(kernel, formula), "<=", 0, rounding_tolerance()
+    )
 
 
 @result(
@@ -1047,7 +1044,7 @@ def tangent_kernel_of_deep_network(
             _distance(empirical_ntk(network.apply, params, points, method=method), oracle),
             "<=",
             0,
-            _rounding(),
+            rounding_tolerance(),
         )
         for method in ("layerwise", "jacobian")
     ]
@@ -1089,7 +1086,7 @@ def relu_closed_form(anisotropy: float = 1.0, draws: int = 400_000, seed: int = 
     return [
         Check("E[σ′σ′], sampled", _distance(slopes, zeroth), "<=", 0, 2.5 / np.sqrt(draws)),
         Check("E[σσ], sampled", _distance(values, first), "<=", 0, 5.6 / np.sqrt(draws)),
-        Check("E[σ′σ′], integral", _distance(orthant, zeroth), "<=", 0, _rounding()),
+        Check("E[σ′σ′], integral", _distance(orthant, zeroth), "<=", 0, rounding_tolerance()),
     ]
 
 
@@ -1367,7 +1364,7 @@ def parameterizations_equal_in_law(
         _trace(empirical_ntk(ntk.apply, params, x)),
     ]
     return [
-        Check("difference of the outputs", same, "<=", 0, _rounding()),
+        Check("difference of the outputs", same, "<=", 0, rounding_tolerance()),
         Check("largest ratio of standard deviations", np.max(np.divide(gains, law)), "==", 1, 1e-6),
         Check("ratio of the tangent kernels' traces", traces[0] / traces[1], ">=", 1.5),
     ]
