@@ -353,3 +353,21 @@ def test_power_law_interval_covers_at_its_level():
 def test_bad_power_law(sizes, samples, level, name, no_hook):
     with pytest.raises(ValueError, match=f"^{name} must"):
         fit_power_law(sizes, samples, level=level)
+
+
+@pytest.mark.parametrize(
+    ("measured", "tolerance", "text"),
+    [
+        (1.34e-7, 6e-5, "0"),
+        (-1e-9, 0.01, "0.00"),
+        (641.3, 7, "641"),
+        (2.9374, 0.25, "2.9"),
+        (126726289.7, 0.3, "1.267e+08"),
+        (0.251234, 0, "0.251"),
+        (float("nan"), 0.1, "nan"),
+    ],
+)
+def test_measured_text_has_the_digits_that_the_tolerance_gives_a_meaning_to(
+    measured, tolerance, text
+):
+    assert Check("x", measured, "<=", 1, tolerance).measured_text == text

@@ -114,15 +114,13 @@ class Check:
     @property
     def measured_text(self) -> str:
         """The measured value with no more digits than the tolerance gives a meaning to."""
-        if self.tolerance > 0 and math.isfinite(self.measured):
-            digits = -math.floor(math.log10(self.tolerance))
-            # + 0.0 turns a rounded −0 into 0.
-            return (
-                f"{round(self.measured, digits) + 0.0:.{max(digits, 0)}f}"
-                if digits < 4
-                else (f"{round(self.measured, digits) + 0.0:.4g}")
-            )
-        return f"{self.measured:.3g}"
+        if not (self.tolerance > 0 and math.isfinite(self.measured)):
+            return f"{self.measured:.3g}"
+        digits = -math.floor(math.log10(self.tolerance))
+        value = round(self.measured, digits) + 0.0  # + 0.0 turns a rounded −0 into 0
+        if digits >= 4 or abs(value) >= 1e5:
+            return f"{value:.4g}"
+        return f"{value:.{max(digits, 0)}f}"
 
     @property
     def bound_text(self) -> str:
