@@ -314,8 +314,9 @@ def _blocked_ntk(
     empty = jnp.zeros((n1, n2, outputs, outputs), output.dtype)
     kernel, _ = jax.lax.scan(step, empty, jnp.asarray(pairs, dtype=jnp.int32))
     if symmetric:
-        upper = jnp.arange(n1)[:, None] <= jnp.arange(n1)[None, :]
-        kernel = jnp.where(upper[:, :, None, None], kernel, kernel.transpose(1, 0, 3, 2))
+        matrices = kernel.transpose(2, 3, 0, 1)
+        mirrored = jnp.triu(matrices, 1).transpose(1, 0, 3, 2)
+        kernel = (jnp.triu(matrices) + mirrored).transpose(2, 3, 0, 1)
     return kernel
 
 
