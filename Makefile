@@ -18,7 +18,7 @@ export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve notebooks test benchmark lock adopt publish clean
+.PHONY: help env book serve notebooks test experiments benchmark lock adopt publish clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ notebooks: env ## execute the notebooks in place (NOTEBOOK=book/x.ipynb: one)
 
 test: env ## check everything (PARTS="lint types": some; COLAB=all: every chapter)
 	@$(BIN)/python tools/check.py $(PARTS)
+
+experiments: env ## compute book/data/, hours (EXPERIMENT=name: one); goes on where it stopped
+	@$(BIN)/python tools/experiments.py $(EXPERIMENT)
 
 benchmark: env ## compare speeds with public tools
 	@$(BIN)/python tools/benchmark.py

@@ -42,6 +42,7 @@ __all__ = [
     "example_kernels",
     "hypercube",
     "inverse_walsh_hadamard",
+    "largest_mean_edge",
     "parity_edges",
     "product_probabilities",
     "published_norm_bound",
@@ -522,8 +523,14 @@ def _checked(distribution: Any) -> tuple[Array, Array, Array]:
             raise ValueError(
                 f"distribution.{name} must have shape ({len(points)},), got {column.shape}"
             )
-        columns.append(column)
+        columns.append(column.astype(points.dtype))
     probabilities, label_means = columns
+    if _validate.concrete(label_means):
+        worst = np.max(np.abs(np.asarray(label_means)))
+        if worst > 1 + 1e-4:
+            raise ValueError(
+                f"distribution.label_means must lie between -1 and 1 for labels ±1, got {worst:g}"
+            )
     if _validate.concrete(probabilities):
         total, least = np.sum(np.asarray(probabilities)), np.min(np.asarray(probabilities))
         if least < 0 or abs(total - 1) > 1e-4:
@@ -575,7 +582,9 @@ def sample_sparse_parity(
     which, bits = jax.random.split(key)
     biased = jax.random.bernoulli(which, alpha, (count,))
     below = jnp.where(biased, 192, 128).astype(jnp.uint8)
-    bytes_ = jax.random.bits(bits, (count, n), jnp.uint8)
+    # Drawn as words: generating single bytes takes seven times as long.
+    words = jax.random.bits(bits, (count, -(-n // 4)), jnp.uint32)
+    bytes_ = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(count, -1)[:, :n]
     x = jnp.where(bytes_ < below[:, None], 1, -1).astype(_validate.floating_dtype("dtype", dtype))
     return x, jnp.prod(x[:, np.asarray(subset, int)], axis=1)
 
@@ -622,12 +631,15 @@ def edge(
         norm_bound: B ≥ 0; `inf` for the whole space. $R^2$ is the largest K(x, x) over the points.
 
     Returns:
-        Edge, loss, norm, predictions, multiplier. Directions with $\lambda_i$ below
-        $N\,\mathrm{eps}\,\lambda_1$ count as not reached.
+        Edge, loss, norm, predictions, multiplier. A kernel's values are taken as known to 16 units
+        in the last place of $R^2$: directions with $\lambda_i \le 16\,\mathrm{eps}\,R^2$ count
+        as not reached, and hide an edge of at most $4 B \sqrt{\mathrm{eps}}$, 0.0014 B in float32.
+        Features are better conditioned: theirs are those below
+        $(N\,\mathrm{eps})^2 \lambda_1$.
 
     Raises:
         ValueError: for a negative or NaN bound, features or a kernel of another shape, NaN, a
-            kernel that is not symmetric.
+            kernel that is not symmetric or not positive semidefinite.
 
     Source: M21, equations (6) and (7); square loss, labels ±1.
 
@@ -640,11 +652,11 @@ def edge(
         True
     """
     _, probabilities, label_means = checked = _checked(distribution)
-    spectrum = _spectrum(*_features_or_gram(kernel, checked[0]), probabilities)
+    spectrum = _checked_spectrum(*_features_or_gram(kernel, checked[0]), probabilities)
     targets = spectrum.vectors.T @ (jnp.sqrt(probabilities) * label_means)
     norm_bound = _norm_bound(norm_bound)
     multiplier, gain, norm = _solve(spectrum, targets, norm_bound)
-    shrunk = spectrum.values / (spectrum.values + multiplier + spectrum.unreached)
+    shrunk = spectrum.values / _shifted(spectrum, multiplier)
     weighted = spectrum.vectors @ (shrunk * targets)
     # At a point of probability 0 the loss says nothing about h; report 0.
     roots = jnp.sqrt(probabilities)
@@ -671,25 +683,27 @@ def edges(
         >>> edges(lambda x1, x2: x1 @ x2.T, LeakyParities(3, 0.2)).round(6).tolist()
         [0.0, 0.0, 0.0, 0.0]
     """
+    if not isinstance(problem, ParityProblem):
+        raise ValueError(
+            f"problem must be SparseParities or LeakyParities, got {type(problem).__name__}"
+        )
     _enumerable(problem.n, "dimension_bound and sharp_norm_bound hold for any n")
     norm_bound = _norm_bound(norm_bound)
-    points = hypercube(problem.n)
+    points = _cube(problem.n, kernel)
     factor, gram = _features_or_gram(kernel, points)
-    members = [problem.distribution(subset) for subset in problem.subsets()]
+    if problem.fixed_inputs:
+        first = next(iter(problem.subsets()))
+        chances = jnp.asarray(problem.distribution(first, dtype=points.dtype).probabilities)
+        spectrum = _checked_spectrum(factor, gram, chances)
+        numbers = np.array([subset_number(subset) for subset in problem.subsets()])
+        # ⟨√P χ_I, v⟩ for all I in one transform.
+        targets = _sums_over_signs(jnp.sqrt(chances)[:, None] * spectrum.vectors)[numbers]
+        return _solve_many(spectrum, targets, norm_bound)
+    _checked_spectrum(factor, gram, jnp.full(len(points), 1 / len(points), points.dtype))
+    members = [problem.distribution(subset, dtype=points.dtype) for subset in problem.subsets()]
     probabilities = jnp.stack([jnp.asarray(member.probabilities) for member in members])
     labels = jnp.stack([jnp.asarray(member.label_means) for member in members])
-    if problem.fixed_inputs:
-        spectrum = _spectrum(factor, gram, probabilities[0])
-        targets = (labels * jnp.sqrt(probabilities[0])) @ spectrum.vectors
-        return _solve_many(spectrum, targets, norm_bound)
-
-    def one(member: tuple[Array, Array]) -> Array:
-        chances, means = member
-        spectrum = _spectrum(factor, gram, chances)
-        targets = spectrum.vectors.T @ (jnp.sqrt(chances) * means)
-        return _solve(spectrum, targets, norm_bound)[1]
-
-    return jax.lax.map(one, (probabilities, labels))
+    return _solve_each(factor, gram, probabilities, labels, norm_bound)
 
 
 def parity_edges(
@@ -712,9 +726,9 @@ def parity_edges(
         [0.0, 0.5, 0.5, 0.0]
     """
     n = _enumerable(n, "dimension_bound and sharp_norm_bound hold for any n")
-    points = hypercube(n)
+    points = _cube(n, kernel)
     uniform = jnp.full(len(points), 1 / len(points), points.dtype)
-    spectrum = _spectrum(*_features_or_gram(kernel, points), uniform)
+    spectrum = _checked_spectrum(*_features_or_gram(kernel, points), uniform)
     targets = walsh_hadamard(spectrum.vectors) * math.sqrt(len(points))
     return _solve_many(spectrum, targets, _norm_bound(norm_bound))
 
@@ -733,7 +747,8 @@ def edge_from_moments(
         radius: $\rho = B/R$.
 
     Raises:
-        ValueError: for shapes that do not fit, a matrix that is not symmetric, a negative radius.
+        ValueError: for shapes that do not fit, a matrix that is not symmetric or not positive
+            semidefinite, a negative radius.
 
     Examples:
         >>> float(edge_from_moments(jnp.eye(2), jnp.array([0.3, 0.4])))
@@ -746,27 +761,35 @@ def edge_from_moments(
     if sigma.shape != (len(c), len(c)):
         raise ValueError(f"second must have shape {(len(c), len(c))}, got {sigma.shape}")
     _symmetric("second", sigma)
+    c = c.astype(sigma.dtype)
     values, vectors = jnp.linalg.eigh(sigma)
-    values, unreached = _reached(values, len(c))
+    _positive("second", values[0], values)
+    cutoff = len(c) * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
+    unreached = values <= cutoff
+    values = jnp.where(unreached, 0, values)
     along = vectors.T @ c
     targets = jnp.where(unreached, 0, along / jnp.sqrt(jnp.where(unreached, 1, values)))
-    spectrum = _Spectrum(values, vectors, unreached, jnp.ones((), sigma.dtype))
-    return _solve(spectrum, targets, _norm_bound(radius))[1]
+    spectrum = _Spectrum(values, vectors, unreached, jnp.ones((), sigma.dtype), values[0])
+    return _solve(spectrum, targets, _norm_bound(radius, "radius"))[1]
 
 
 class _Spectrum(NamedTuple):
-    """Eigenpairs of the kernel's operator, √P K √P, and R; `unreached` marks those that are 0."""
+    """Eigenpairs of the kernel's operator, √P K √P, and R.
+
+    `unreached` marks eigenvalues that are 0 up to rounding; `least` is the smallest one as found.
+    """
 
     values: Array
     vectors: Array
     unreached: Array
     radius: Array
+    least: Array
 
 
-def _norm_bound(value: Any) -> float:
+def _norm_bound(value: Any, name: str = "norm_bound") -> float:
     if isinstance(value, float) and value == math.inf:
         return value
-    return _validate.number("norm_bound", value, at_least=0)
+    return _validate.number(name, value, at_least=0)
 
 
 def _symmetric(name: str, matrix: Array) -> None:
@@ -776,6 +799,21 @@ def _symmetric(name: str, matrix: Array) -> None:
     worst, largest = np.max(np.abs(values - values.T)), np.max(np.abs(values))
     if worst > 1e4 * float(jnp.finfo(matrix.dtype).eps) * largest:
         raise ValueError(f"{name} must be symmetric, got entries that differ by {worst:g}")
+
+
+def _positive(name: str, least: Array, eigenvalues: Array) -> None:
+    if not _validate.concrete(least):
+        return
+    smallest, largest = float(least), float(np.max(np.asarray(eigenvalues)))
+    if smallest < -1e4 * float(jnp.finfo(eigenvalues.dtype).eps) * max(largest, -smallest):
+        raise ValueError(f"{name} must be positive semidefinite, got the eigenvalue {smallest:g}")
+
+
+def _cube(n: int, kernel: Any) -> Array:
+    """The points of the cube, in the dtype of features if there are features."""
+    dtype = None if callable(kernel) else getattr(kernel, "dtype", None)
+    follows = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
+    return hypercube(n, dtype=jax.dtypes.canonicalize_dtype(dtype) if follows else None)
 
 
 def _features_or_gram(kernel: Any, points: Array) -> tuple[Array | None, Array | None]:
@@ -796,27 +834,42 @@ def _features_or_gram(kernel: Any, points: Array) -> tuple[Array | None, Array |
     return features.astype(points.dtype), None
 
 
+def _checked_spectrum(
+    features: Array | None, gram: Array | None, probabilities: Array
+) -> _Spectrum:
+    """The spectrum of a kernel that must be positive semidefinite where there is probability."""
+    if gram is not None and _validate.concrete(gram):
+        least = float(np.min(np.diagonal(np.asarray(gram))))
+        if least < 0:
+            raise ValueError(f"kernel must have K(x, x) at least 0, got {least:g}")
+    spectrum = _spectrum(features, gram, probabilities)
+    _positive("kernel", spectrum.least, spectrum.values)
+    return spectrum
+
+
+@jax.jit
 def _spectrum(features: Array | None, gram: Array | None, probabilities: Array) -> _Spectrum:
     roots = jnp.sqrt(probabilities)
     if features is not None:
         vectors, singular, _ = jnp.linalg.svd(roots[:, None] * features, full_matrices=False)
-        values = singular**2
         radius = jnp.sqrt(jnp.max(jnp.sum(features**2, axis=1)))
         # Singular values are accurate to eps, their squares only where they are not that small.
-        eps = jnp.finfo(values.dtype).eps
-        unreached = singular <= len(roots) * eps * jnp.max(singular)
-        return _Spectrum(jnp.where(unreached, 0, values), vectors, unreached, radius)
+        unreached = singular <= len(roots) * jnp.finfo(singular.dtype).eps * jnp.max(singular)
+        values = jnp.where(unreached, 0, singular**2)
+        return _Spectrum(values, vectors, unreached, radius, jnp.zeros((), values.dtype))
     assert gram is not None
     values, vectors = jnp.linalg.eigh(roots[:, None] * gram * roots)
-    values, unreached = _reached(values, len(roots))
-    return _Spectrum(values, vectors, unreached, jnp.sqrt(jnp.max(jnp.diagonal(gram))))
+    largest = jnp.max(jnp.diagonal(gram))
+    # Entries known to c units in the last place of R² leave eigenvalues known to c eps R²,
+    # whatever the number of points: ‖√P E √P‖ ≤ max |E|.
+    unreached = values <= 16 * jnp.finfo(values.dtype).eps * largest
+    reached = jnp.where(unreached, 0, values)
+    return _Spectrum(reached, vectors, unreached, jnp.sqrt(largest), values[0])
 
 
-def _reached(values: Array, size: int) -> tuple[Array, Array]:
-    """Eigenvalues with those that are 0 up to rounding set to 0, and where that is."""
-    cutoff = size * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
-    unreached = values <= cutoff
-    return jnp.where(unreached, 0, values), unreached
+def _shifted(spectrum: _Spectrum, mu: Array) -> Array:
+    """λ + μ, and 1 in the directions that are not reached."""
+    return jnp.where(spectrum.unreached, 1, spectrum.values + mu)
 
 
 @jax.jit
@@ -826,8 +879,7 @@ def _solve(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> tuple[Array,
     t2 = jnp.where(spectrum.unreached, 0, targets**2)
 
     def square_norm(mu: Array) -> Array:
-        safe = values + mu + spectrum.unreached
-        return jnp.sum(values * t2 / safe**2)
+        return jnp.sum(values * t2 / _shifted(spectrum, mu) ** 2)
 
     reach = jnp.asarray(norm_bound, values.dtype) / jnp.where(radius > 0, radius, 1)
     tight = square_norm(jnp.zeros((), values.dtype)) > reach**2
@@ -838,7 +890,7 @@ def _solve(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> tuple[Array,
     def newton(_: Any, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         # 1/‖w(μ)‖ is nearly straight in μ: a few steps are enough, bisection guards the rest.
         mu, low, high = bracket
-        safe = values + mu + spectrum.unreached
+        safe = _shifted(spectrum, mu)
         square, cubic = jnp.sum(values * t2 / safe**2), jnp.sum(values * t2 / safe**3)
         norm = jnp.sqrt(square)
         low, high = jnp.where(norm > finite, mu, low), jnp.where(norm > finite, high, mu)
@@ -849,7 +901,7 @@ def _solve(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> tuple[Array,
     zero = jnp.zeros((), values.dtype)
     solved, _, _ = jax.lax.fori_loop(0, 60, newton, (zero, zero, top))
     mu = jnp.where(tight, solved, 0)
-    shrunk = values / (values + mu + spectrum.unreached)
+    shrunk = values / _shifted(spectrum, mu)
     gain = jnp.sum(t2 * shrunk * (1 - shrunk / 2))
     norm = jnp.sqrt(square_norm(mu)) * radius
     nothing = reach == 0
@@ -859,6 +911,25 @@ def _solve(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> tuple[Array,
 @jax.jit
 def _solve_many(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> Array:
     return jax.lax.map(lambda row: _solve(spectrum, row, norm_bound)[1], targets, batch_size=256)
+
+
+@jax.jit
+def _solve_each(
+    features: Array | None,
+    gram: Array | None,
+    probabilities: Array,
+    labels: Array,
+    norm_bound: Any,
+) -> Array:
+    """Edges where the inputs differ from member to member: one spectrum each."""
+
+    def one(member: tuple[Array, Array]) -> Array:
+        chances, means = member
+        spectrum = _spectrum(features, gram, chances)
+        targets = spectrum.vectors.T @ (jnp.sqrt(chances) * means)
+        return _solve(spectrum, targets, norm_bound)[1]
+
+    return jax.lax.map(one, (probabilities, labels))
 
 
 # --- bounds for every kernel --------------------------------------------------------------------
@@ -912,7 +983,8 @@ def published_norm_bound(norm_bound: float, size: int) -> float:
 def sharp_norm_bound(norm_bound: float, size: int) -> float:
     r"""$\min\{\tfrac12, B/\sqrt{|\mathcal P|}\}$: mean edge of $\mathcal F(K, B)$ for any kernel.
 
-    Smaller than `published_norm_bound` as long as $B < \sqrt{|\mathcal P|}$.
+    Smaller than `published_norm_bound` wherever one of the two is below ½, and at most twice
+    `largest_mean_edge`.
 
     Args:
         norm_bound: B.
@@ -929,6 +1001,40 @@ def sharp_norm_bound(norm_bound: float, size: int) -> float:
     """
     norm_bound = _norm_bound(norm_bound)
     return min(0.5, norm_bound / math.sqrt(_validate.integer("size", size, at_least=1)))
+
+
+def largest_mean_edge(norm_bound: float, size: int, dimension: int | None = None) -> float:
+    r"""$b - \tfrac12 b^2$ with $b = \min\{1, B/\sqrt{|\mathcal P|}\}$: the largest mean edge that
+    any kernel has with norm at most B, and there is one that has it.
+
+    With p features: $\tfrac{B}{\sqrt{|\mathcal P|}} - \tfrac{B^2}{2p}$ while
+    $B\sqrt{|\mathcal P|} \le p \le |\mathcal P|$, and the `dimension_bound` when the norm is
+    larger.
+
+    Args:
+        norm_bound: B; `inf` leaves the dimension.
+        size: $|\mathcal P|$, the number of orthonormal targets.
+        dimension: p; none for kernels of any dimension.
+
+    Raises:
+        ValueError: for a negative B, no target, or a negative dimension.
+
+    Source: proved in the chapter.
+
+    Examples:
+        >>> round(largest_mean_edge(1.0, 1000), 4)
+        0.0311
+        >>> largest_mean_edge(1.0, 1000, dimension=20) == dimension_bound(20, 1000)
+        True
+    """
+    norm_bound = _norm_bound(norm_bound)
+    size = _validate.integer("size", size, at_least=1)
+    p = size
+    if dimension is not None:
+        p = min(p, _validate.integer("dimension", dimension, at_least=0))
+    if p <= norm_bound * math.sqrt(size):
+        return p / (2 * size)
+    return norm_bound / math.sqrt(size) - norm_bound**2 / (2 * p)
 
 
 # --- kernels to hold against the bounds ---------------------------------------------------------
@@ -1154,10 +1260,12 @@ def gradient_accuracy_from_samples(
     samples: int = 128, copies: int = 1, batches: int = 2000, seed: int = 0
 ) -> list[Check]:
     """The gradient on m independent samples has a mean square error of at most G²/m, where G
-    bounds |loss′| times the norm of the model's gradient.
+    bounds |loss′| times the norm of the model's gradient, and with probability 1 − δ an error of at
+    most (1 + √(2 log 1/δ)) G/√m.
 
     A tanh network on biased sparse parities with n = 8; the error against the exact gradient, and
-    against its variance over m. With `copies` each example comes that many times.
+    against its variance over m; the share of batches beyond the second bound at δ = 0.1. With
+    `copies` each example comes that many times. Tolerances are four standard errors.
     """
     problem, subset = SparseParities(8, 3, 0.5), (0, 1, 2)
     points, chances, means = map(jnp.asarray, problem.distribution(subset))
@@ -1183,9 +1291,12 @@ def gradient_accuracy_from_samples(
     errors = jax.lax.map(error, jax.random.split(data_key, batches), batch_size=100)
     mean, margin = float(jnp.mean(errors)), 4 * float(jnp.std(errors)) / math.sqrt(batches)
     variance = float(power - jnp.sum(exact**2)) / samples
+    reach = (1 + math.sqrt(2 * math.log(10))) ** 2 * float(largest) / samples
+    beyond = float(jnp.mean(errors > reach))
     return [
         Check("mean square error", mean, "<=", float(largest) / samples, margin),
         Check("mean square error against variance / m", mean, "==", variance, margin),
+        Check("share of batches beyond", beyond, "<=", 0.1, 4 * math.sqrt(0.09 / batches)),
     ]
 
 
@@ -1199,12 +1310,13 @@ def gradient_accuracy_from_samples(
 )
 def memorization_edge(
     n: int = 8, p: int = 40, alpha: float = 0.1, hit: bool = False, seed: int = 0
-) -> Check:
-    """Indicators of p inputs, none of them the leaking one, have edge (1 − α)p/2^(n+1) on a leaky
-    parity, and 1/2^n of a chance each on uniform ones.
+) -> list[Check]:
+    """Indicators of p inputs have edge (1 − α)p/2^(n+1) on a leaky parity whose leaking input is
+    not among them, and an edge of p/2^(n+1) on every parity of uniform inputs.
 
-    A random member of the family, p random points. With `hit=True` the leaking input is one of
-    them: the labels there are nearly coins, and the edge falls below.
+    A random member of the family, p random points; the smallest edge over all parities. With
+    `hit=True` the leaking input is one of them: there the label is nearly a coin, and the edge
+    falls below.
     """
     generator = np.random.default_rng(seed)
     problem = LeakyParities(n, alpha)
@@ -1214,11 +1326,14 @@ def memorization_edge(
     chosen = generator.choice(others, size=p, replace=False)
     if hit:
         chosen[0] = leaking
-    best = edge(jnp.eye(2**n)[:, chosen], problem.distribution(subset))
-    expected = (1 - alpha) * p / 2 ** (n + 1)
-    return Check(
-        "edge of the indicators", float(best.edge), "==", expected, rounding_tolerance(0.1)
-    )
+    indicators = jnp.eye(2**n)[:, chosen]
+    found = float(edge(indicators, problem.distribution(subset)).edge)
+    least = float(jnp.min(parity_edges(indicators, n)))
+    share, tolerance = p / 2 ** (n + 1), rounding_tolerance(0.1)
+    return [
+        Check("edge on the leaky parity", found, "==", (1 - alpha) * share, tolerance),
+        Check("smallest edge, uniform inputs", least, "==", share, tolerance),
+    ]
 
 
 def _the_answer(label: Any) -> Array:
@@ -1328,22 +1443,34 @@ def every_random_kernel_on_leaky_parities(
         {"kernel": "random features", "norm_bound": 10.0},
         {"kernel": "tangent, depth 3"},
         {"kernel": "tangent, trained", "norm_bound": 0.5},
+        {"norm_bound": 40.0},
     ],
 )
 def sharper_norm_bound(
     kernel: str = "Gaussian", n: int = 8, norm_bound: float = 2.0, knows_subset: bool = False
-) -> Check:
-    """For every kernel the mean edge of F(K, B) over orthonormal targets is at most B/√|P|.
+) -> list[Check]:
+    """For every kernel the mean edge of F(K, B) over orthonormal targets is at most b − b²/2 with
+    b = min(1, B/√|P|), which is at most B/√|P|; the sum of the targets' own kernels attains it.
 
     All parities of two or more of n uniform bits, exactly. With `knows_subset=True` the kernel is
     chosen after the parity.
     """
+    points = hypercube(n)
     sizes = np.array([number.bit_count() for number in range(2**n)])
     targets = np.flatnonzero(sizes >= 2)
     if knows_subset:
-        label = character(range(n), hypercube(n))
+        label = character(range(n), points)
         measured = parity_edges(_the_answer(label), n, norm_bound)[-1]
     else:
-        measured = jnp.mean(parity_edges(example_kernels(n)[kernel], n, norm_bound)[targets])
+        chosen = example_kernels(n)[kernel]
+        measured = jnp.mean(parity_edges(chosen, n, norm_bound)[targets])
+    characters = _sums_over_signs(jnp.eye(2**n, dtype=points.dtype))[:, targets]
+    attained = jnp.mean(parity_edges(characters, n, norm_bound)[targets])
+    largest = largest_mean_edge(norm_bound, len(targets))
     bound = sharp_norm_bound(norm_bound, len(targets))
-    return Check("mean edge over all parities", float(measured), "<=", bound, rounding_tolerance())
+    tolerance = rounding_tolerance()
+    return [
+        Check("mean edge over all parities", float(measured), "<=", largest, tolerance),
+        Check("the parities' own kernel", float(attained), "==", largest, tolerance),
+        Check("B/√|P|", bound, ">=", largest),
+    ]

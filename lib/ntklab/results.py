@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # The chapters in the order of the book; a chapter registers its results when it is imported.
-CHAPTERS = ("linearization", "tangent_kernel", "boolean_kernels")
+CHAPTERS = ("linearization", "tangent_kernel", "boolean_kernels", "sparse_parities")
 
 SOURCES = {
     "S24": "Sutherland 2024",
