@@ -54,7 +54,7 @@ def test_outputs_follow_the_formula(widths, parameterization, dtype):
     )
     params = network.init(jax.random.key(0), 4, dtype=dtype)
     x = points(6, 4, dtype)
-    outputs = network.apply(params, x)
+    outputs = jax.jit(network.apply)(params, x)
     assert outputs.dtype == dtype
     assert outputs.shape == (6, widths[-1])
     expected = forward(params, x, GAINS[parameterization], "tanh")
@@ -133,11 +133,11 @@ def test_jit_vmap_and_grad_go_through():
     network = mlp((5, 1), activation="tanh", b_std=0.1)
     keys = jax.random.split(jax.random.key(0), 3)
     x = points(4, 2)
-    params = jax.vmap(lambda key: network.init(key, 2))(keys)
+    params = jax.jit(jax.vmap(lambda key: network.init(key, 2)))(keys)
     outputs = jax.jit(jax.vmap(network.apply, in_axes=(0, None)))(params, x)
     one = network.init(keys[1], 2)
     np.testing.assert_allclose(outputs[1], network.apply(one, x), atol=1e-6)
-    gradient = jax.grad(lambda p: jnp.sum(network.apply(p, x)))(one)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(network.apply(p, x))))(one)
     assert jax.tree.structure(gradient) == jax.tree.structure(one)
 
 

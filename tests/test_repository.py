@@ -387,6 +387,20 @@ def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, ca
     assert [line for line in lines if line.startswith("make book") and line.endswith("over")]
     code, lines = run("good", "bad", "tests")
     assert code == 1 and lines[-1].startswith("2 passed, 2 failed in ")
+    assert {"=== good: passed", "=== bad: 1 failed", "=== tests: 1 failed"} <= set(lines)
+
+
+def test_a_part_waits_for_those_that_it_comes_after(tmp_path, monkeypatch, capfd):
+    made = tmp_path / "made"
+    slow = ["-c", f"import time; time.sleep(1); print('seen'); open({str(made)!r}, 'x'); 1 / 0"]
+    monkeypatch.setattr(check, "REPORTS", tmp_path)
+    parts = [check.Part("slow", slow), check.Part("late", ["-c", f"open({str(made)!r})"])]
+    assert [outcome.failed for outcome in check.run_all(parts)] == [1, 1]
+    made.unlink()
+    parts[1] = check.Part("late", parts[1].command, after=("slow",))
+    assert [outcome.failed for outcome in check.run_all(parts)] == [1, 0]
+    assert check.run_all(parts[1:])[0].failed == 0
+    assert capfd.readouterr().out.count("seen") == 2
 
 
 def test_the_example_of_the_readme_runs_and_gives_what_it_says():

@@ -1,6 +1,7 @@
 """Run every check of the repository, go on after a failure, and close with counts and budgets.
 
-`python tools/check.py [PART ...]`; all parts without arguments.
+`python tools/check.py [PART ...]`; all parts without arguments. Two parts run at a time, and each
+shows its output as a whole when it ends.
 """
 
 import argparse
@@ -8,6 +9,8 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -15,80 +18,101 @@ from time import perf_counter
 from project import BUILD, ROOT, chapters, record, timings
 
 REPORTS = BUILD / "reports"
+WORKERS = 2  # parts at a time, each of which keeps about one processor core busy
 CHAPTER_BUDGET, BOOK_BUDGET, TEST_BUDGET = 60, 240, 480  # seconds on two processor cores
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What one check came to, and all that it printed."""
+
+    name: str
+    seconds: float
+    passed: int
+    failed: int
+    output: str
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        return f"{self.failed} failed" if self.failed else "passed"
+
+
+@dataclass(frozen=True)
 class Part:
-    """One check: its command, run by this Python; with pytest, its tests are counted."""
+    """One check: its command, run by this Python; with pytest, its tests are counted.
+
+    `after` names the parts whose results it uses; where they are asked for too, it waits for them.
+    """
 
     name: str
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path | None:
         """Where pytest counts; None for a command that passes or fails as a whole."""
         return REPORTS / f"{self.name}.xml" if "pytest" in self.command else None
 
-    def run(self) -> "Outcome":
-        """Run the command, its output going straight through."""
+    def run(self, needed: Sequence[Future[Outcome]]) -> Outcome:
+        """Run the command when what it needs has ended, well or not."""
+        wait(needed)
         extra = []
         if self.report:
             # An earlier run's counts must not stand in for a run that never came to its tests.
             self.report.unlink(missing_ok=True)
             extra = [f"--junitxml={self.report}"]
-        print(f"\n=== {self.name}", flush=True)
+        say(f"... {self.name}")
         start = perf_counter()
-        code = subprocess.run(
+        done = subprocess.run(
             [sys.executable, *self.command, *extra],
             cwd=ROOT,
             env={**os.environ, **self.environment},
-        ).returncode
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
         seconds = perf_counter() - start
         passed, failed = count(self.report) if self.report else (0, 0)
-        if code and not failed:
+        if done.returncode and not failed:
             failed = 1
-        elif not code and not self.report:
+        elif not done.returncode and not self.report:
             passed = 1
-        return Outcome(self.name, seconds, passed, failed)
+        return Outcome(self.name, seconds, passed, failed, done.stdout)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one check came to."""
-
-    name: str
-    seconds: float
-    passed: int
-    failed: int
+def say(text: str) -> None:
+    """Print a line, or a block, in one piece: parts that run side by side share the screen."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 PYTEST = ["-m", "pytest", "-q"]
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with=tools/nbval.cfg"]
 # The examples of the docstrings, and the failing cases that the errata show.
 DOCTEST = ["--doctest-modules", "--doctest-glob=*.md", "book/reference/errata.md"]
+# The longest first, and those that wait for others not too late: both workers end together.
 PARTS = [
-    Part("lint", ["-m", "ruff", "check", "--quiet", "."]),
-    Part("format", ["-m", "ruff", "format", "--check", "."]),
-    Part("types", ["-m", "mypy"]),
     Part(
         "unit64",
-        [*PYTEST, "-n", "2", "tests", "-m", "not (site or colab or once)"],
+        [*PYTEST, "tests", "-m", "not (site or colab or once)"],
         {"JAX_ENABLE_X64": "1"},
     ),
-    Part(
-        "unit32",
-        [*PYTEST, "-n", "2", "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"],
-    ),
-    # Alone on the processor: players that play, and scripts that are watched.
+    Part("book", ["tools/book.py"]),
+    # It finds compiled what the book has compiled. The kernel's own libraries warn; what a chapter
+    # writes to stderr is a fault of its own.
+    Part("notebooks", [*PYTEST, "book", *NBVAL, "-o", "filterwarnings=default"], after=("book",)),
+    Part("colab", [*PYTEST, "tests", "-m", "colab"], after=("book",)),
+    Part("unit32", [*PYTEST, "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"]),
+    Part("site", [*PYTEST, "tests", "-m", "site"], after=("book",)),
+    # What does not depend on the floating-point mode.
     Part("once", [*PYTEST, "tests", "-m", "once"], {"JAX_ENABLE_X64": "1"}),
     Part("ledger", ["-m", "ntklab.results"]),
-    # The kernel's own libraries warn; what a chapter writes to stderr is a fault of its own.
-    Part("notebooks", [*PYTEST, "book", *NBVAL, "-o", "filterwarnings=default"]),
-    Part("book", ["tools/book.py"]),
-    Part("site", [*PYTEST, "tests", "-m", "site"]),
-    Part("colab", [*PYTEST, "tests", "-m", "colab"]),
+    Part("types", ["-m", "mypy"]),
+    Part("lint", ["-m", "ruff", "check", "--quiet", "."]),
+    Part("format", ["-m", "ruff", "format", "--check", "."]),
 ]
 
 
@@ -117,8 +141,24 @@ def print_budgets() -> None:
         print(f"{name:<28}{shown:>10}{budget:>8} s{over}")
 
 
+def run_all(parts: Sequence[Part]) -> list[Outcome]:
+    """Run the parts, begun in their order, and show each one's output when it ends."""
+    begun: dict[str, Future[Outcome]] = {}
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        for part in parts:
+            needed = [begun[name] for name in part.after if name in begun]
+            begun[part.name] = pool.submit(part.run, needed)
+        for future in as_completed(begun.values()):
+            outcome = future.result()
+            say(f"\n=== {outcome.name}: {outcome.verdict}\n{outcome.output}")
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interrupt nothing more is begun
+    return [future.result() for future in begun.values()]
+
+
 def main() -> int:
-    """Run the parts asked for, in the order of PARTS."""
+    """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     names = " ".join(part.name for part in PARTS)
     parser.add_argument("part", nargs="*", help=names)
@@ -127,16 +167,16 @@ def main() -> int:
         parser.error(f"no such part: {', '.join(unknown)}; there are {names}")
     REPORTS.mkdir(parents=True, exist_ok=True)
     start = perf_counter()
-    outcomes = [part.run() for part in PARTS if not asked or part.name in asked]
+    outcomes = run_all([part for part in PARTS if not asked or part.name in asked])
+    seconds = perf_counter() - start
     if not asked:
-        record({"make test": perf_counter() - start})
-    print("\n=== summary")
+        record({"make test": seconds})
+    print("=== summary")
     for outcome in outcomes:
-        verdict = f"{outcome.failed} failed" if outcome.failed else "passed"
-        print(f"{outcome.name:<12}{outcome.seconds:>8.1f} s   {verdict}")
+        print(f"{outcome.name:<12}{outcome.seconds:>8.1f} s   {outcome.verdict}")
     print_budgets()
     passed, failed = (sum(getattr(o, key) for o in outcomes) for key in ("passed", "failed"))
-    print(f"\n{passed} passed, {failed} failed in {sum(o.seconds for o in outcomes):.1f}s")
+    print(f"\n{passed} passed, {failed} failed in {seconds:.1f}s")
     return 1 if failed else 0
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from ntklab import _validate, networks
+from ntklab import _random, _validate, networks
 from ntklab.results import Check, result, rounding_tolerance
 
 __all__ = [
@@ -343,7 +343,7 @@ def _gains_of_signs(
 
 
 def _gaussian_points(seed: int, n: int, d: int) -> Array:
-    x = jax.random.normal(jax.random.key(seed), (n, d))
+    x = _random.normal(jax.random.key(seed), (n, d))
     return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
 
@@ -372,7 +372,7 @@ def first_order_expansion(
     W0 = network.init(key, d)
     if kink:
         W0 = W0 - (W0 @ x[0])[:, None] * x[0]
-    direction = jax.random.normal(direction_key, W0.shape)
+    direction = _random.normal(direction_key, W0.shape)
     direction = direction / jnp.linalg.norm(direction)
     if kink:
         direction = jnp.where(jnp.arange(width) % 2 == 0, 1.0, 0.0)[:, None] * x[0]
@@ -466,8 +466,8 @@ def smooth_linearization_error(
 
 def _moves(W0: Array, point: Array, seed: int) -> Array:
     """Changes of W at several distances: random, along x, and one unit reflected in its kink."""
-    randoms = jax.random.normal(jax.random.key(seed + 2), (4, *W0.shape))
-    along = jax.random.normal(jax.random.key(seed + 3), (4, W0.shape[0], 1)) * point
+    randoms = _random.normal(jax.random.key(seed + 2), (4, *W0.shape))
+    along = _random.normal(jax.random.key(seed + 3), (4, W0.shape[0], 1)) * point
     shapes = jnp.concatenate([randoms, along, jnp.broadcast_to(point, (1, *W0.shape))])
     shapes = shapes / jnp.linalg.norm(shapes, axis=(1, 2), keepdims=True)
     scaled = jnp.logspace(-2, 2, 9)[:, None, None, None] * shapes
@@ -527,7 +527,7 @@ def relu_linearization_error(
     x = input_norm * _gaussian_points(seed + 1, 1, d)
 
     def error(key: Array) -> Array:
-        return worst_relu_error(jax.random.normal(key, (width, d)), x, radius)[0]
+        return worst_relu_error(_random.normal(key, (width, d)), x, radius)[0]
 
     errors = np.asarray(jax.lax.map(error, keys))
     bound = relu_error_bound(width=width, radius=radius, failure_probability=failure_probability)
@@ -561,7 +561,7 @@ def residual_in_tangent_space(
     network = networks.shallow(width, activation=activation)
     key, move_key = jax.random.split(jax.random.key(0))
     W0 = network.init(key, d)
-    W = W0 + jax.random.normal(move_key, W0.shape)
+    W = W0 + _random.normal(move_key, W0.shape)
     x = _gaussian_points(1, n, d)
     function = linearize(network.apply, W0) if model == "tangent" else network.apply
     change = np.asarray(function(W, x) - network.apply(W0, x), dtype=float)[:, 0]

@@ -6,6 +6,7 @@ a network to be made here: a Flax or Equinox model with such an `apply` does as 
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -16,7 +17,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Key
 
-from ntklab import _validate
+from ntklab import _random, _validate
 
 __all__ = [
     "ACTIVATIONS",
@@ -187,23 +188,17 @@ class _DenseStack:
         d = _validate.integer("d", d, at_least=1)
         dtype = _validate.floating_dtype("dtype", dtype)
         standard = self.parameterization == "standard"
-        shapes: list[dict[str, tuple[int, ...]]] = [
-            {"weight": (fan_out, fan_in)} | ({"bias": (fan_out,)} if self.b_std > 0 else {})
-            for fan_in, fan_out in zip((d, *self.widths[:-1]), self.widths, strict=True)
-        ]
-        # One draw for all layers: compiling a draw takes longer than all that follows it.
-        sizes = [int(np.prod(shape)) for layer in shapes for shape in layer.values()]
-        normals = iter(jnp.split(_normal(key, (sum(sizes),), 1.0, dtype), np.cumsum(sizes)[:-1]))
-        layers = []
-        for layer in shapes:
-            scales = {"weight": self.w_std / np.sqrt(layer["weight"][1]), "bias": self.b_std}
-            layers.append(
-                {
-                    name: next(normals).reshape(shape) * (float(scales[name]) if standard else 1.0)
-                    for name, shape in layer.items()
-                }
-            )
-        return tuple(layers)
+        names = ("weight", "bias") if self.b_std > 0 else ("weight",)
+        arrays: list[tuple[tuple[int, ...], float]] = []
+        for fan_in, fan_out in zip((d, *self.widths[:-1]), self.widths, strict=True):
+            arrays.append(((fan_out, fan_in), self.w_std / math.sqrt(fan_in) if standard else 1.0))
+            if self.b_std > 0:
+                arrays.append(((fan_out,), self.b_std if standard else 1.0))
+        drawn = _normals(key, tuple(arrays), dtype)
+        return tuple(
+            dict(zip(names, drawn[start : start + len(names)], strict=True))
+            for start in range(0, len(drawn), len(names))
+        )
 
     def __call__(self, params: Any, x: Array) -> Array:
         return self.layerwise(params, x, None)[0]
@@ -302,7 +297,7 @@ class _Shallow:
         key = _validate.random_key("key", key)
         d = _validate.integer("d", d, at_least=1)
         dtype = _validate.floating_dtype("dtype", dtype)
-        return _normal(key, (self.width, d), 1.0, dtype)
+        return _random.normal(key, (self.width, d), dtype)
 
     def __call__(self, params: Any, x: Array) -> Array:
         return self.layerwise(params, x, None)[0]
@@ -390,8 +385,17 @@ class _DensePair(_Pair):
         return (f_plus - f_minus) * float(np.sqrt(0.5)), layers_plus + layers_minus
 
 
-def _normal(key: Key[Array, ""], shape: tuple[int, ...], std: float, dtype: Any) -> Array:
-    return float(std) * jax.random.normal(key, shape, dtype)
+@functools.partial(jax.jit, static_argnames=("arrays", "dtype"))
+def _normals(
+    key: Key[Array, ""], arrays: tuple[tuple[tuple[int, ...], float], ...], dtype: Any
+) -> list[Array]:
+    """Independent normals, an array for each shape and standard deviation.
+
+    One draw for all, and one program: compiling takes longer than all that follows it.
+    """
+    sizes = [math.prod(shape) for shape, _ in arrays]
+    drawn = jnp.split(_random.normal(key, (sum(sizes),), dtype), np.cumsum(sizes)[:-1])
+    return [part.reshape(shape) * std for part, (shape, std) in zip(drawn, arrays, strict=True)]
 
 
 def _dense_inputs(x: Any, fan_in: int) -> Array:

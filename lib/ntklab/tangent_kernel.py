@@ -330,22 +330,10 @@ def _two_axes(output: Array) -> Array:
 
 
 def _layerwise_block(static: _Static, leaves: _Leaves, left: Array, right: Array) -> Array:
-    params = static.params(leaves)
-    model = static.apply
-
-    def signals(x: Array) -> tuple[tuple[networks.DenseLayer, ...], tuple[Array, ...]]:
-        """The layers, and the derivative of each output by each pre-activation, `[K, N, width]`."""
-        assert isinstance(model, DenseModel)
-        zeros = tuple(jnp.zeros((x.shape[0], n), x.dtype) for n in model.offset_widths(params))
-        output, pullback, layers = jax.vjp(
-            lambda offsets: model.layerwise(params, x, offsets), zeros, has_aux=True
-        )
-        ones = jnp.ones(output.shape[0], output.dtype)
-        units = ones[None, :, None] * jnp.eye(output.shape[1], dtype=output.dtype)[:, None, :]
-        (signal,) = jax.vmap(pullback)(units)
-        return layers, signal
-
-    (layers1, signals1), (layers2, signals2) = signals(left), signals(right)
+    model, params = static.apply, static.params(leaves)
+    assert isinstance(model, DenseModel)
+    layers1, signals1 = _signals(model, params, left)
+    layers2, signals2 = _signals(model, params, right)
     kernel = jnp.zeros((), left.dtype)
     for layer1, layer2, b1, b2 in zip(layers1, layers2, signals1, signals2, strict=True):
         activations = layer1.weight_gain**2 * (layer1.inputs @ layer2.inputs.T)
@@ -355,6 +343,20 @@ def _layerwise_block(static: _Static, leaves: _Leaves, left: Array, right: Array
         else:
             kernel = kernel + gram[:, :, None, None] * jnp.einsum("kiw,ljw->ijkl", b1, b2)
     return kernel
+
+
+def _signals(
+    model: DenseModel, params: Any, x: Array
+) -> tuple[tuple[networks.DenseLayer, ...], tuple[Array, ...]]:
+    """The layers, and the derivative of each output by each pre-activation, `[K, N, width]`."""
+    zeros = tuple(jnp.zeros((x.shape[0], n), x.dtype) for n in model.offset_widths(params))
+    output, pullback, layers = jax.vjp(
+        lambda offsets: model.layerwise(params, x, offsets), zeros, has_aux=True
+    )
+    ones = jnp.ones(output.shape[0], output.dtype)
+    units = ones[None, :, None] * jnp.eye(output.shape[1], dtype=output.dtype)[:, None, :]
+    (signals,) = jax.vmap(pullback)(units)
+    return layers, signals
 
 
 def _jacobian_block(static: _Static, leaves: _Leaves, left: Array, right: Array) -> Array:
@@ -428,11 +430,7 @@ def infinite_ntk(
         >>> infinite_ntk(x, depth=1).round(3).tolist()
         [[1.0, 0.159], [0.159, 1.0]]
     """
-    layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    kernel = layers[0].covariance
-    for layer in layers[1:]:
-        kernel = layer.covariance + layer.derivative * kernel
-    return kernel
+    return _tangent(_layers(x1, x2, depth, activation, w_std, b_std, quadrature_order))
 
 
 def nngp(
@@ -458,7 +456,7 @@ def nngp(
         [[0.5, 0.159], [0.159, 0.5]]
     """
     layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return layers[-1].covariance
+    return layers.covariance[-1]
 
 
 def layer_kernels(
@@ -482,7 +480,7 @@ def layer_kernels(
         [0.5, 0.5]
     """
     layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return jnp.stack(_propagate([layer.covariance for layer in layers], layers))
+    return _propagated(layers.covariance, layers.derivative)
 
 
 def standard_ntk_limit(
@@ -513,25 +511,40 @@ def standard_ntk_limit(
     """
     depth = _validate.integer("depth", depth, at_least=1)
     layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    grams = [(layer.covariance - b_std**2) / w_std**2 for layer in layers]
-    return sum(_propagate(grams, layers)[1:], jnp.zeros_like(grams[0]))
+    grams = (layers.covariance - b_std**2) / w_std**2
+    return jnp.sum(_propagated(grams, layers.derivative)[1:], axis=0)
 
 
-class _Layer(NamedTuple):
-    """Covariance of a layer's pre-activations, and what its derivative kernel multiplies."""
+class _Layers(NamedTuple):
+    """Covariances of the layers' pre-activations, and derivative kernels: each `[depth + 1, N1,
+    N2]`, the first derivative kernel 1.
+    """
 
     covariance: Array
     derivative: Array
 
 
-def _propagate(kernels: Sequence[Array], layers: Sequence[_Layer]) -> list[Array]:
+# Variances of the points on both sides, covariances, and which pairs are opposite.
+_State = tuple[Array, Array, Array, Array]
+
+
+@jax.jit
+def _tangent(layers: _Layers) -> Array:
+    def step(kernel: Array, layer: _Layers) -> tuple[Array, None]:
+        return layer.covariance + layer.derivative * kernel, None
+
+    return jax.lax.scan(step, jnp.zeros_like(layers.covariance[0]), layers)[0]
+
+
+@jax.jit
+def _propagated(kernels: Array, derivatives: Array) -> Array:
     """Each layer's kernel times the derivative kernels of all layers behind it."""
-    behind = jnp.ones_like(kernels[0])
-    propagated = []
-    for kernel, layer in zip(reversed(kernels), reversed(layers), strict=True):
-        propagated.append(kernel * behind)
-        behind = behind * layer.derivative
-    return propagated[::-1]
+
+    def step(behind: Array, layer: tuple[Array, Array]) -> tuple[Array, Array]:
+        kernel, derivative = layer
+        return behind * derivative, kernel * behind
+
+    return jax.lax.scan(step, jnp.ones_like(kernels[0]), (kernels, derivatives), reverse=True)[1]
 
 
 def _layers(
@@ -542,7 +555,7 @@ def _layers(
     w_std: float,
     b_std: float,
     quadrature_order: int,
-) -> list[_Layer]:
+) -> _Layers:
     """Covariances and derivative kernels of all layers, 1 … depth + 1."""
     x1 = _validate.points("x1", x1)
     x2 = x1 if x2 is None else _validate.points("x2", x2)
@@ -578,38 +591,48 @@ def _check_quadrature(
 def _diagonal(x: Array, depth: int, moments: "_Moments", w_var: float, b_var: float) -> Array:
     """The diagonal of the tangent kernel, point by point."""
     q = w_var / x.shape[1] * jnp.sum(x**2, axis=1) + b_var
-    kernel = q
-    for _ in range(depth):
+
+    def layer(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        q, kernel = state
         value, derivative = jax.vmap(
             lambda v: tuple(
                 m[0, 0] for m in moments.pair(v[None], v[None], jnp.ones((1, 1), v.dtype))
             )
         )(q)
         q = w_var * value + b_var
-        kernel = q + w_var * derivative * kernel
-    return kernel
+        return (q, q + w_var * derivative * kernel), None
+
+    return jax.lax.scan(layer, (q, q), length=depth)[0][1]
 
 
 @functools.partial(jax.jit, static_argnames=("depth", "moments", "w_var", "b_var"))
 def _recursion(
     x1: Array, x2: Array, depth: int, moments: "_Moments", w_var: float, b_var: float
-) -> list[_Layer]:
+) -> _Layers:
     scale = w_var / x1.shape[1]
     q1, q2 = (scale * jnp.sum(x**2, axis=1) + b_var for x in (x1, x2))
     q12 = scale * jnp.matmul(x1, x2.T, precision="highest") + b_var
     equal, opposite = _same_rows(x1, x2), _same_rows(x1, -x2)
     if b_var > 0:
         opposite = jnp.zeros_like(opposite)
-    layers = [_Layer(_snapped(q1, q2, q12, equal, opposite), jnp.ones_like(q12))]
-    for _ in range(depth):
-        cosine = _cosine(q1, q2, layers[-1].covariance, equal, opposite)
+    first = _snapped(q1, q2, q12, equal, opposite)
+    # Opposite points stay recognizable in the first layer only.
+    nowhere = jnp.zeros_like(opposite)
+
+    def layer(state: _State, _: None) -> tuple[_State, _Layers]:
+        q1, q2, covariance, opposite = state
+        cosine = _cosine(q1, q2, covariance, equal, opposite)
         value, derivative = moments.pair(q1, q2, cosine)
         q1, q2 = (w_var * moments.variance(q) + b_var for q in (q1, q2))
-        covariance = _snapped(q1, q2, w_var * value + b_var, equal, jnp.zeros_like(equal))
-        layers.append(_Layer(covariance, w_var * derivative))
-        # Opposite points stay recognizable in the first layer only.
-        opposite = jnp.zeros_like(opposite)
-    return layers
+        covariance = _snapped(q1, q2, w_var * value + b_var, equal, nowhere)
+        return (q1, q2, covariance, nowhere), _Layers(covariance, w_var * derivative)
+
+    # A loop, not `depth` copies of one program: a hundred layers compile as fast as two.
+    _, layers = jax.lax.scan(layer, (q1, q2, first, opposite), length=depth)
+    return _Layers(
+        jnp.concatenate([first[None], layers.covariance]),
+        jnp.concatenate([jnp.ones_like(first)[None], layers.derivative]),
+    )
 
 
 def _same_rows(x1: Array, x2: Array) -> Array:
@@ -668,6 +691,12 @@ class _Moments(NamedTuple):
 def _moments(activation: str | Activation, order: int) -> _Moments:
     """Closed forms for ReLU and erf, quadrature for the rest."""
     function = networks.activation_function(activation)
+    try:
+        hash(function)
+    except TypeError as error:
+        raise ValueError(
+            f"activation must be hashable: compiled kernels are found again by it; got {function!r}"
+        ) from error
     if function is networks.ACTIVATIONS["relu"]:
         return _RELU
     if function is networks.ACTIVATIONS["erf"]:
