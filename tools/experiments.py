@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 from ntklab import sparse_parities
 from project import ROOT
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -37,6 +37,7 @@ class Experiment:
         tasks: what is computed at once; each task's columns identify its rows.
         compute: the rows of a task.
         columns: what each column of the table means.
+        precision: the floating-point type.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Experiment:
     tasks: Sequence[Row]
     compute: Callable[..., Iterator[Row]]
     columns: dict[str, str]
+    precision: str = "float32"
 
     @property
     def table(self) -> Path:
@@ -77,6 +79,14 @@ def train(settings: dict[str, Any], task: Row) -> Iterator[Row]:
             }
 
 
+def search_scale(settings: dict[str, Any], task: Row) -> Iterator[Row]:
+    """The largest scale of the selector that climbs along the gradient find."""
+    found, _ = sparse_parities.largest_scale(
+        task["n"], repaired=task["model"] == "repaired", **settings
+    )
+    yield {**task, "scale": f"{float(found):.6g}"}
+
+
 MEASURED = {
     "seed": "of the start, the batches and the test inputs",
     "step": "of Adam",
@@ -85,6 +95,20 @@ MEASURED = {
 }
 FIGURE_2 = {"n": 128, "k": 7, "width": 128, "learning_rate": 0.01, "test_size": 8192}
 EXPERIMENTS = [
+    Experiment(
+        "selector_scale",
+        "The largest gradient of the selector model, printed and repaired, found by search",
+        {"starts": 32, "steps": 200, "seed": 0},
+        [{"n": n, "model": "printed"} for n in (2, 4, 8, 16, 32, 64, 128)]
+        + [{"n": n, "model": "repaired"} for n in (2, 4, 8, 16, 32, 64, 128, 256, 512)],
+        search_scale,
+        {
+            "n": "number of coordinates",
+            "model": "printed or repaired",
+            "scale": "the largest value found of the norm of (gradient, output)",
+        },
+        precision="float64",
+    ),
     Experiment(
         "parity_batch_sizes",
         "Which batch size learns a biased sparse parity, at equal numbers of samples",
@@ -100,7 +124,7 @@ EXPERIMENTS = [
     Experiment(
         "parity_training",
         "Two-layer ReLU networks on biased sparse parities: M21, Figure 2",
-        {**FIGURE_2, "batch_size": 4096, "steps": 3000, "evaluations": 30},
+        {**FIGURE_2, "batch_size": 1024, "steps": 6000, "evaluations": 30},
         [
             {"alpha": alpha, "seeds": (start, start + 4)}
             for start in range(0, 20, 4)
@@ -126,7 +150,7 @@ def description(experiment: Experiment) -> dict[str, Any]:
         "settings": experiment.settings,
         "tasks": list(experiment.tasks),
         "columns": experiment.columns,
-        "precision": str(jnp.result_type(float)),
+        "precision": experiment.precision,
     }
     return dict(json.loads(json.dumps(described)))
 
@@ -140,10 +164,11 @@ def stored_rows(experiment: Experiment) -> list[Row]:
 
 
 def is_done(task: Row, rows: Sequence[Row]) -> bool:
-    """Whether the last seed of a task stands in the table, and with it all before it."""
-    varied = {name: str(value) for name, value in task.items() if name != "seeds"}
-    last = str(task["seeds"][1] - 1)
-    return any(row["seed"] == last and varied.items() <= row.items() for row in rows)
+    """Whether the task stands in the table: with its last seed it has all before it."""
+    wanted = {name: str(value) for name, value in task.items() if name != "seeds"}
+    if "seeds" in task:
+        wanted["seed"] = str(task["seeds"][1] - 1)
+    return any(wanted.items() <= row.items() for row in rows)
 
 
 def run(experiment: Experiment) -> None:
@@ -168,7 +193,8 @@ def run(experiment: Experiment) -> None:
         return
     experiment.provenance.write_text(json.dumps(described, indent=1) + "\n")
     for task in tqdm(missing, desc=experiment.name, unit="task"):
-        computed = list(experiment.compute(experiment.settings, task))
+        with jax.enable_x64(experiment.precision == "float64"):
+            computed = list(experiment.compute(experiment.settings, task))
         with experiment.table.open("a", newline="") as file:
             writer = csv.DictWriter(file, experiment.columns, lineterminator="\n")
             if file.tell() == 0:
