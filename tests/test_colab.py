@@ -167,7 +167,7 @@ def colab_environment(published: Path) -> dict[str, str]:
 def state(chapter: str) -> str:
     """Changes with the chapter, the library, and what Colab is taken to have."""
     digest = hashlib.sha256(" ".join(PINS).encode())
-    library = sorted((ROOT / "lib").rglob("*.py"))
+    library = [*sorted((ROOT / "lib").rglob("*.py")), *sorted((ROOT / "book/data").iterdir())]
     copy = BUILD / "html" / "colab" / f"{chapter}.ipynb"
     for path in (copy, ROOT / "pyproject.toml", Path(__file__), *library):
         digest.update(path.read_bytes())

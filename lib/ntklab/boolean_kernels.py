@@ -875,6 +875,10 @@ def _spectrum(features: Array | None, gram: Array | None, probabilities: Array) 
     return _Spectrum(reached, vectors, unreached, jnp.sqrt(largest), values[0])
 
 
+# Steps taken, μ, its bracket, whether the last step moved it.
+_Search = tuple[Array, Array, Array, Array, Array]
+
+
 def _shifted(spectrum: _Spectrum, mu: Array) -> Array:
     """λ + μ, and 1 in the directions that are not reached."""
     return jnp.where(spectrum.unreached, 1, spectrum.values + mu)
@@ -895,19 +899,24 @@ def _solve(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> tuple[Array,
     finite = jnp.where(jnp.isfinite(reach) & (reach > 0), reach, 1)
     top = jnp.sqrt(jnp.sum(values * t2)) / finite
 
-    def newton(_: Any, bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def newton(state: _Search) -> _Search:
         # 1/‖w(μ)‖ is nearly straight in μ: a few steps are enough, bisection guards the rest.
-        mu, low, high = bracket
+        count, mu, low, high, _ = state
         safe = _shifted(spectrum, mu)
         square, cubic = jnp.sum(values * t2 / safe**2), jnp.sum(values * t2 / safe**3)
         norm = jnp.sqrt(square)
         low, high = jnp.where(norm > finite, mu, low), jnp.where(norm > finite, high, mu)
         step = (norm / finite - 1) * square / jnp.where(cubic > 0, cubic, 1)
         inside = (mu + step >= low) & (mu + step <= high)
-        return jnp.where(inside, mu + step, (low + high) / 2), low, high
+        moved = jnp.where(inside, mu + step, (low + high) / 2)
+        return count + 1, moved, low, high, jnp.abs(moved - mu) > 4 * eps * moved
 
-    zero = jnp.zeros((), values.dtype)
-    solved, _, _ = jax.lax.fori_loop(0, 60, newton, (zero, zero, top))
+    def going(state: _Search) -> Array:
+        return (state[0] < 100) & state[4] & tight
+
+    zero, eps = jnp.zeros((), values.dtype), jnp.finfo(values.dtype).eps
+    start = (jnp.zeros((), int), zero, zero, top, jnp.ones((), bool))
+    _, solved, *_ = jax.lax.while_loop(going, newton, start)
     mu = jnp.where(tight, solved, 0)
     shrunk = values / _shifted(spectrum, mu)
     gain = jnp.sum(t2 * shrunk * (1 - shrunk / 2))
@@ -1316,10 +1325,10 @@ def _gradient_errors(key: Array, order: Array, batches: int) -> tuple[Array, Arr
     chapter="boolean_kernels",
     theorem="prop-gradient-accuracy",
     falsified_by={"copies": 8},
-    sweep=[{"samples": 16}, {"samples": 512, "seed": 2}],
+    sweep=[{"samples": 16}, {"samples": 512, "seed": 1}],
 )
 def gradient_accuracy_from_samples(
-    samples: int = 128, copies: int = 1, batches: int = 1000, seed: int = 0
+    samples: int = 128, copies: int = 1, batches: int = 2000, seed: int = 2
 ) -> list[Check]:
     """The gradient on m independent samples has a mean square error of at most G²/m, where G
     bounds |loss′| times the norm of the model's gradient, and with probability 1 − δ an error of at
