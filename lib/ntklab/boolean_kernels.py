@@ -109,7 +109,9 @@ def subset_number(subset: Sequence[int]) -> int:
     return sum(1 << i for i in _subset(subset, None))
 
 
-def walsh_hadamard(values: Float[Array | np.ndarray, "points ..."]) -> Float[Array, "points ..."]:
+def walsh_hadamard(
+    values: Float[Array | np.ndarray, "points *functions"],
+) -> Float[Array, "points *functions"]:
     r"""$\hat f(S) = \mathbb{E}_x f(x) \chi_S(x)$ under the uniform measure, for all S at once.
 
     $n 2^n$ additions; with this normalization $f = \sum_S \hat f(S) \chi_S$ and
@@ -133,8 +135,8 @@ def walsh_hadamard(values: Float[Array | np.ndarray, "points ..."]) -> Float[Arr
 
 
 def inverse_walsh_hadamard(
-    coefficients: Float[Array | np.ndarray, "points ..."],
-) -> Float[Array, "points ..."]:
+    coefficients: Float[Array | np.ndarray, "points *functions"],
+) -> Float[Array, "points *functions"]:
     r"""$f(x) = \sum_S \hat f(S) \chi_S(x)$ at all points of the cube.
 
     Raises:

@@ -32,7 +32,14 @@ __all__ = [
 ]
 
 # The chapters in the order of the book; a chapter registers its results when it is imported.
-CHAPTERS = ("linearization", "tangent_kernel", "boolean_kernels", "sparse_parities")
+CHAPTERS = (
+    "linearization",
+    "tangent_kernel",
+    "boolean_kernels",
+    "sparse_parities",
+    "weak_learning",
+    "leaky_parities",
+)
 
 SOURCES = {
     "S24": "Sutherland 2024",
@@ -314,7 +321,7 @@ def all_results() -> Iterator[Result]:
 
     Examples:
         >>> sorted({entry.source for entry in all_results()})
-        ['B23', 'S24']
+        ['B23', 'M21', 'S24']
     """
     for chapter in CHAPTERS:
         importlib.import_module(f"ntklab.{chapter}")

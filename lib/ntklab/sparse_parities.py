@@ -32,6 +32,7 @@ from ntklab.tangent_kernel import empirical_ntk
 
 __all__ = [
     "FeedForward",
+    "SparseLayer",
     "TrainingCurves",
     "feed_forward_selector",
     "gate",
@@ -58,7 +59,7 @@ Rows = Float[Array | np.ndarray, "N n"]
 # --- the selector model -------------------------------------------------------------------------
 
 
-def quadratic_sigmoid(z: Float[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
+def quadratic_sigmoid(z: Float[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
     r"""$\sigma(z) = 0,\; 2z^2,\; 1 - 2(1 - z)^2,\; 1$ on $z \le 0$, $[0, \tfrac12]$,
     $[\tfrac12, 1]$, $z \ge 1$: a sigmoid in quadratic pieces, with $|\sigma'| \le 2$.
 
@@ -84,13 +85,13 @@ def _sigmoid(z: Array) -> Array:
 
 
 def rescaled_sigmoid(
-    z: Float[Array | np.ndarray, "..."],
+    z: Float[Array | np.ndarray, "*shape"],
     *,
     start: float,
     end: float,
     low: float,
     high: float,
-) -> Float[Array, "..."]:
+) -> Float[Array, "*shape"]:
     r"""$\sigma_{a,b}^{c,d}(z) = c + (d - c)\,\sigma\bigl(\tfrac{z - a}{b - a}\bigr)$: rises from c
     at a to d at b.
 
@@ -118,7 +119,7 @@ def rescaled_sigmoid(
     return low + (high - low) * _sigmoid((z - start) / (end - start))
 
 
-def selection(z: Float[Array | np.ndarray, "... n"]) -> Float[Array, "... n"]:
+def selection(z: Float[Array | np.ndarray, "*places n"]) -> Float[Array, "*places n"]:
     r"""$\xi(z)_i = \sigma(n z_i - 2) - \sigma(-n z_i - 2)$: 0 up to $|z_i| = 2/n$, the sign of
     $z_i$ from $3/n$ on.
 
@@ -143,7 +144,7 @@ def _selection(z: Array) -> Array:
     return _sigmoid(scaled - 2) - _sigmoid(-scaled - 2)
 
 
-def gate(s: Float[Array | np.ndarray, "... n"]) -> Float[Array, "..."]:
+def gate(s: Float[Array | np.ndarray, "*places n"]) -> Float[Array, "*places"]:
     r"""$S(s) = 1 - \prod_i (1 - s_i^2)$: 1 as soon as one coordinate is selected, 0 if none is.
 
     Args:
@@ -162,8 +163,8 @@ def gate(s: Float[Array | np.ndarray, "... n"]) -> Float[Array, "..."]:
 
 
 def parity_of_selection(
-    s: Float[Array | np.ndarray, "... n"], *, repaired: bool = True
-) -> Float[Array, "..."]:
+    s: Float[Array | np.ndarray, "*places n"], *, repaired: bool = True
+) -> Float[Array, "*places"]:
     r"""$H(s) = \prod_i \bigl(1 - 2\sigma(-s_i)\bigr)$: the product of the selected signs.
 
     With `repaired=False` the printed factors $1 + s_i - s_i^2$: the same on {−1, 0, 1}, but up to
@@ -240,7 +241,7 @@ def _selector(z: Array, repaired: bool) -> Array:
 # --- its scale ----------------------------------------------------------------------------------
 
 
-def selector_scale(z: Float[Array | np.ndarray, "... n"], *, repaired: bool = True) -> Array:
+def selector_scale(z: Float[Array | np.ndarray, "*places n"], *, repaired: bool = True) -> Array:
     r"""$\sqrt{\|\nabla_\theta f_\theta(x)\|^2 + f_\theta(x)^2}$ at $z = \theta \circ x$; $C_f$ is
     its supremum.
 
@@ -587,7 +588,7 @@ class FeedForward(NamedTuple):
         inputs: n; the first n edges are trainable, all other weights are fixed.
     """
 
-    layers: tuple["_SparseLayer", ...]
+    layers: tuple["SparseLayer", ...]
     inputs: int
 
     @property
@@ -619,8 +620,16 @@ class FeedForward(NamedTuple):
         return _propagate(self.layers, theta, x)
 
 
-class _SparseLayer(NamedTuple):
-    """Edges from any earlier unit (`sources`) to this layer's units (`targets`)."""
+class SparseLayer(NamedTuple):
+    """The edges into one layer, from any earlier unit, and the layer's units.
+
+    Attributes:
+        sources: number of the unit that each edge leaves, inputs first.
+        targets: number, within the layer, of the unit that it enters.
+        weights: of the edges.
+        biases: of the layer's units.
+        sigmoid: whether a unit is a `quadratic_sigmoid`; else it is linear.
+    """
 
     sources: np.ndarray
     targets: np.ndarray
@@ -630,7 +639,7 @@ class _SparseLayer(NamedTuple):
 
 
 @jax.jit
-def _propagate(layers: tuple[_SparseLayer, ...], theta: Array, x: Array) -> Array:
+def _propagate(layers: tuple[SparseLayer, ...], theta: Array, x: Array) -> Array:
     values = x.T
     for number, layer in enumerate(layers):
         weights = theta if number == 0 else layer.weights.astype(x.dtype)
@@ -695,7 +704,7 @@ class _Circuit:
             sources, targets, weights = (np.array(column) for column in zip(*edges, strict=True))
             biases = np.array([self.biases[unit] for unit in members])
             sigmoid = np.array([self.sigmoid[unit] for unit in members])
-            layers.append(_SparseLayer(sources, targets, weights, biases, sigmoid))
+            layers.append(SparseLayer(sources, targets, weights, biases, sigmoid))
         return FeedForward(tuple(layers), self.inputs)
 
 
