@@ -29,6 +29,13 @@ def strict_dtypes(request):
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs():
+    """Those of one file are dropped after it: kept, they come to gigabytes in one process."""
+    yield
+    jax.clear_caches()
+
+
 def pytest_collection_modifyitems(config, items):
     """In 32-bit mode leave out what needs float64, and what names its dtype.
 
