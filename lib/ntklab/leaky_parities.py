@@ -868,7 +868,7 @@ def tangent_kernel_has_no_edge(
     `start` > 0 the kernel is taken where that many units of 4/n select the coordinates of I.
     """
     member, x = LeakyParities(n, alpha).distribution(range(size)), hypercube(n)
-    theta = 4 * start / n * (jnp.arange(n) < size)
+    theta = jnp.where(jnp.arange(n) < size, 4 * start / n, 0.0)
     kernel = _kernel(theta, x, alpha, repaired)
     distance = jnp.max(jnp.abs(kernel - leaky_tangent_kernel(x, x, alpha)))
     best = float(edge(lambda *_: kernel, member).edge)
