@@ -1394,6 +1394,18 @@ def _the_answer(label: Any) -> Array:
     return jnp.asarray(label)[:, None]
 
 
+def _below_both_bounds(
+    mean: float, problem: ParityProblem, norm_bound: float, dimension: int
+) -> list[Check]:
+    by_norm = problem.edge_bound(published_norm_bound(norm_bound, problem.size))
+    by_dimension = problem.edge_bound(dimension_bound(dimension, problem.size))
+    tolerance = rounding_tolerance()
+    return [
+        Check(f"mean edge, norm at most {norm_bound:g}", mean, "<=", by_norm, tolerance),
+        Check(f"mean edge, {dimension} dimensions", mean, "<=", by_dimension, tolerance),
+    ]
+
+
 @result(
     "M21",
     "Claim 3",
@@ -1430,13 +1442,7 @@ def every_kernel_on_sparse_parities(
         rank = 1
     else:
         mean = float(jnp.mean(edges(chosen, problem, norm_bound)))
-    by_norm = problem.edge_bound(published_norm_bound(norm_bound, problem.size))
-    by_dimension = problem.edge_bound(dimension_bound(rank, problem.size))
-    tolerance = rounding_tolerance()
-    return [
-        Check(f"mean edge, norm at most {norm_bound:g}", mean, "<=", by_norm, tolerance),
-        Check(f"mean edge, {rank} dimensions", mean, "<=", by_dimension, tolerance),
-    ]
+    return _below_both_bounds(mean, problem, norm_bound, rank)
 
 
 @result(
@@ -1474,14 +1480,8 @@ def every_random_kernel_on_leaky_parities(
             means.append(float(edge(_the_answer(member.label_means), member).edge))
         else:
             means.append(float(jnp.mean(edges(kernel, problem, norm_bound))))
-    mean, size = float(np.mean(means)), problem.size
-    by_norm = problem.edge_bound(published_norm_bound(norm_bound, size))
-    by_dimension = problem.edge_bound(dimension_bound(1 if knows_subset else rank, size))
-    tolerance = rounding_tolerance()
-    return [
-        Check(f"mean edge, norm at most {norm_bound:g}", mean, "<=", by_norm, tolerance),
-        Check(f"mean edge, {rank} dimensions", mean, "<=", by_dimension, tolerance),
-    ]
+    rank = 1 if knows_subset else rank
+    return _below_both_bounds(float(np.mean(means)), problem, norm_bound, rank)
 
 
 @result(

@@ -17,7 +17,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from ntklab import _validate, networks
+from ntklab import _search, _validate, networks
 from ntklab.boolean_kernels import (
     LeakyParities,
     character,
@@ -30,14 +30,14 @@ from ntklab.boolean_kernels import (
 )
 from ntklab.results import Check, result, rounding_tolerance
 from ntklab.sparse_parities import (
+    Circuit,
     FeedForward,
     WorstError,
-    _Circuit,
-    _zero_of_a_factor,
     gate,
     parity_of_selection,
     quadratic_sigmoid,
     selection,
+    zero_of_a_factor,
 )
 from ntklab.weak_learning import (
     average_tangent_kernel,
@@ -239,7 +239,7 @@ def largest_leaky_scale(
     # In units of 1/n.
     anywhere = jax.random.uniform(place_key, (starts, n), dtype, -3.2, 3.2)
     half = jnp.abs(anywhere) / 3.2 + 2
-    half = half.at[:, -1].set(_zero_of_a_factor(bool(repaired)))
+    half = half.at[:, -1].set(zero_of_a_factor(bool(repaired)))
     small = jnp.abs(anywhere) / 1.6 / n
     first = jnp.where(kind == 0, half, jnp.where(kind == 1, small, anywhere)) / n
     signs = jax.random.rademacher(sign_key, (starts, n), dtype)
@@ -256,24 +256,8 @@ def _climb(
     def height(theta: Array, point: Array) -> Array:
         return jnp.log(_scale_at(theta, point, alpha, repaired))
 
-    climb = jax.vmap(jax.value_and_grad(height))
-
-    def step(carry: tuple[Array, Array, Array], t: Array) -> tuple[Any, None]:
-        places, best, where = carry
-        heights, slopes = climb(places, x)
-        better = heights > best
-        best, where = jnp.where(better, heights, best), jnp.where(better[:, None], places, where)
-        direction = jnp.where(held, 0, jnp.nan_to_num(slopes))
-        size = jnp.max(jnp.abs(direction), axis=1, keepdims=True)
-        shrink = (0.3 * 10 ** (-3 * t / steps)).astype(first.dtype)
-        return (
-            places + shrink * pace * direction / jnp.where(size > 0, size, 1),
-            best,
-            where,
-        ), None
-
-    carry = (first, jnp.full(len(first), -jnp.inf, first.dtype), first)
-    (_, best, where), _ = jax.lax.scan(step, carry, jnp.arange(steps, dtype=first.dtype))
+    heights = jax.vmap(jax.value_and_grad(height))
+    best, where = _search.climb(lambda places: heights(places, x), first, held, pace, steps)
     chosen = jnp.argmax(best)
     return jnp.exp(best[chosen]), where[chosen], x[chosen]
 
@@ -444,9 +428,7 @@ def worst_leaky_error(
     start = leaky_one_step(problem, subset, step_size=step_size, dtype=dtype)
     # A step of size 1 from the gradient 0 is the error's part of the step.
     size = leaky_step_size(problem) if step_size is None else step_size
-    axes = jnp.eye(problem.n, dtype=start.dtype)
-    random = jax.random.normal(jax.random.key(seed), (starts, problem.n), start.dtype)
-    first = jnp.concatenate([axes, -axes, random])
+    first = _search.sphere_starts(problem.n, starts, seed, start.dtype)
     loss, direction = _attack(
         first, start, size * norm, member, problem.alpha, steps, _version(repaired)
     )
@@ -458,26 +440,10 @@ def _attack(
     first: Array, start: Array, reach: Any, member: Any, alpha: Any, steps: int, repaired: Any
 ) -> tuple[Array, Array]:
     def loss(direction: Array) -> Array:
-        theta = start - reach * direction / jnp.sqrt(jnp.sum(direction**2))
+        theta = start - reach * direction
         return square_loss(_model(theta, member.points, alpha, repaired), member)
 
-    def ascend(direction: Array) -> tuple[Array, Array]:
-        def step(carry: tuple[Array, Array, Array], _: None) -> tuple[Any, None]:
-            here, best, where = carry
-            slope = jax.grad(loss)(here)
-            size = jnp.sqrt(jnp.sum(slope**2))
-            moved = here + 0.2 * slope / jnp.where(size > 0, size, 1)
-            moved = moved / jnp.sqrt(jnp.sum(moved**2))
-            value = loss(moved)
-            return (moved, jnp.maximum(value, best), jnp.where(value > best, moved, where)), None
-
-        unit = direction / jnp.sqrt(jnp.sum(direction**2))
-        (_, best, where), _ = jax.lax.scan(step, (unit, loss(unit), unit), None, length=steps)
-        return best, where
-
-    losses, directions = jax.vmap(ascend)(first)
-    worst = jnp.argmax(losses)
-    return losses[worst], directions[worst]
+    return _search.climb_sphere(loss, first, steps)
 
 
 def leaky_tangent_kernel(
@@ -537,16 +503,8 @@ def leaky_feed_forward(n: int, alpha: float) -> FeedForward:
     """
     n = _validate.integer("n", n, at_least=1)
     alpha = _validate.probability("alpha", alpha)
-    circuit = _Circuit(n)
-    z = [circuit.unit([(i, 1.0)]) for i in range(n)]
-    up = [circuit.unit([(u, float(n))], -2.0, sigmoid=True) for u in z]
-    down = [circuit.unit([(u, -float(n))], -2.0, sigmoid=True) for u in z]
-    s = [circuit.unit([(a, 1.0), (b, -1.0)]) for a, b in zip(up, down, strict=True)]
-    signs = [circuit.unit([(circuit.unit([(u, -1.0)], sigmoid=True), -2.0)], 1.0) for u in s]
-    unselected = [
-        circuit.unit([(half, -2.0) for half in circuit.square_terms([(u, 1.0)])], 1.0) for u in s
-    ]
-    parity, closed = circuit.product_tree(signs), circuit.product_tree(unselected)
+    circuit = Circuit(n)
+    z, parity, closed = circuit.selection()
     # n θ_i/3 from z_i and x_i, then u/8: in [−1, 1] wherever 1 − S is not 0.
     weights = [circuit.product(circuit.unit([(u, n / 3)]), i) for i, u in enumerate(z)]
     eighth = circuit.unit(

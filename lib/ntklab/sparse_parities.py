@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from ntklab import _validate, networks
+from ntklab import _search, _validate, networks
 from ntklab.boolean_kernels import (
     SparseParities,
     dimension_bound,
@@ -31,9 +31,11 @@ from ntklab.results import Check, result, rounding_tolerance
 from ntklab.tangent_kernel import empirical_ntk
 
 __all__ = [
+    "Circuit",
     "FeedForward",
     "SparseLayer",
     "TrainingCurves",
+    "WorstError",
     "feed_forward_selector",
     "gate",
     "largest_scale",
@@ -51,6 +53,7 @@ __all__ = [
     "tolerated_error",
     "train_on_parity",
     "worst_gradient_error",
+    "zero_of_a_factor",
 ]
 
 Vector = Float[Array | np.ndarray, " n"]
@@ -314,7 +317,7 @@ def printed_scale_witness(n: int, *, dtype: Any = None) -> Float[Array, " n"]:
     """
     n = _validate.integer("n", n, at_least=2)
     z = np.full(n, 2.5)
-    z[-1] = _zero_of_a_factor(repaired=False)
+    z[-1] = zero_of_a_factor(repaired=False)
     return jnp.asarray(z / n, _validate.floating_dtype("dtype", dtype))
 
 
@@ -358,12 +361,20 @@ def largest_scale(
     # In units of 1/n: all within reach of the sigmoids, the pinned climbs half selected at first.
     first = jax.random.uniform(jax.random.key(seed), (starts, n), dtype, -3.2, 3.2)
     first = jnp.where(jnp.any(pinned, axis=1, keepdims=True), jnp.abs(first) / 3.2 + 2, first)
-    first = jnp.where(pinned, _zero_of_a_factor(repaired), first) / n
+    first = jnp.where(pinned, zero_of_a_factor(repaired), first) / n
     return _climb(first, pinned, steps, repaired)
 
 
-def _zero_of_a_factor(repaired: bool) -> float:
-    """The n z_i at which a factor of H is 0: ξ = −½, or (1 − √5)/2 for the printed factor."""
+def zero_of_a_factor(repaired: bool) -> float:
+    r"""The $n z_i$ at which a factor of H is 0: $\xi = -\tfrac12$, or $(1 - \sqrt 5)/2$ as printed.
+
+    Args:
+        repaired: which factor, as in `parity_of_selection`.
+
+    Examples:
+        >>> zero_of_a_factor(repaired=True)
+        -2.5
+    """
     modulus = 0.5 if repaired else (math.sqrt(5) - 1) / 2
     # ξ = −σ(w) at n z = −2 − w, and 1 − 2(1 − w)² is the modulus.
     return -2 - (1 - math.sqrt((1 - modulus) / 2))
@@ -371,21 +382,8 @@ def _zero_of_a_factor(repaired: bool) -> float:
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _climb(first: Array, pinned: Array, steps: int, repaired: bool) -> tuple[Array, Array]:
-    n = first.shape[1]
-    climb = jax.vmap(jax.value_and_grad(lambda z: jnp.log(_scale_at(z, repaired))))
-
-    def step(carry: tuple[Array, Array, Array], t: Array) -> tuple[Any, None]:
-        places, best, where = carry
-        heights, slopes = climb(places)
-        better = heights > best
-        best, where = jnp.where(better, heights, best), jnp.where(better[:, None], places, where)
-        direction = jnp.where(pinned, 0, jnp.nan_to_num(slopes))
-        size = jnp.max(jnp.abs(direction), axis=1, keepdims=True)
-        pace = (0.3 * 10 ** (-3 * t / steps)).astype(first.dtype)
-        return (places + pace / n * direction / jnp.where(size > 0, size, 1), best, where), None
-
-    carry = (first, jnp.full(len(first), -jnp.inf, first.dtype), first)
-    (_, best, where), _ = jax.lax.scan(step, carry, jnp.arange(steps, dtype=first.dtype))
+    logarithm = jax.vmap(jax.value_and_grad(lambda z: jnp.log(_scale_at(z, repaired))))
+    best, where = _search.climb(logarithm, first, pinned, 1 / first.shape[1], steps)
     chosen = jnp.argmax(best)
     return jnp.exp(best[chosen]), where[chosen]
 
@@ -512,39 +510,20 @@ def worst_gradient_error(
     steps = _validate.integer("steps", steps, at_least=0)
     member = problem.distribution(subset, dtype=dtype)
     start = one_step(problem, subset, dtype=dtype)
-    axes = jnp.eye(problem.n, dtype=start.dtype)
-    random = jax.random.normal(jax.random.key(seed), (starts, problem.n), start.dtype)
-    first = jnp.concatenate([axes, -axes, random])
-    scale = step_size(problem) * norm
-    loss, direction = _attack(first, start, scale, member, steps, repaired)
+    first = _search.sphere_starts(problem.n, starts, seed, start.dtype)
+    loss, direction = _attack(first, start, step_size(problem) * norm, member, steps, repaired)
     return WorstError(loss, norm * direction)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))
 def _attack(
-    first: Array, start: Array, scale: Any, member: Any, steps: int, repaired: bool
+    first: Array, start: Array, reach: Any, member: Any, steps: int, repaired: bool
 ) -> tuple[Array, Array]:
     def loss(direction: Array) -> Array:
-        theta = start - scale * direction / jnp.sqrt(jnp.sum(direction**2))
+        theta = start - reach * direction
         return square_loss(_selector(theta * member.points, repaired), member)
 
-    def ascend(direction: Array) -> tuple[Array, Array]:
-        def step(carry: tuple[Array, Array, Array], _: None) -> tuple[Any, None]:
-            here, best, where = carry
-            slope = jax.grad(loss)(here)
-            size = jnp.sqrt(jnp.sum(slope**2))
-            moved = here + 0.2 * slope / jnp.where(size > 0, size, 1)
-            moved = moved / jnp.sqrt(jnp.sum(moved**2))
-            value = loss(moved)
-            return (moved, jnp.maximum(value, best), jnp.where(value > best, moved, where)), None
-
-        unit = direction / jnp.sqrt(jnp.sum(direction**2))
-        (_, best, where), _ = jax.lax.scan(step, (unit, loss(unit), unit), None, length=steps)
-        return best, where
-
-    losses, directions = jax.lax.map(ascend, first, batch_size=8)
-    worst = jnp.argmax(losses)
-    return losses[worst], directions[worst]
+    return _search.climb_sphere(loss, first, steps)
 
 
 def tangent_edge(problem: SparseParities, norm_bound: float = math.inf) -> float:
@@ -649,8 +628,14 @@ def _propagate(layers: tuple[SparseLayer, ...], theta: Array, x: Array) -> Array
     return values[-1]
 
 
-class _Circuit:
-    """Collects units with their incoming edges, then sorts them into layers by depth."""
+class Circuit:
+    """A network under construction: units with their incoming edges, sorted into layers at the end.
+
+    A unit is named by its number; the inputs are units 0 to n − 1.
+
+    Args:
+        inputs: n.
+    """
 
     def __init__(self, inputs: int) -> None:
         self.inputs = inputs
@@ -662,6 +647,7 @@ class _Circuit:
     def unit(
         self, incoming: list[tuple[int, float]], bias: float = 0.0, *, sigmoid: bool = False
     ) -> int:
+        """Add a unit with these (source, weight) edges, and give its number."""
         self.incoming.append(incoming)
         self.biases.append(bias)
         self.sigmoid.append(sigmoid)
@@ -681,13 +667,28 @@ class _Circuit:
         return self.unit([*((u, 2.0) for u in plus), *((u, -2.0) for u in minus)])
 
     def product_tree(self, factors: list[int]) -> int:
+        """The product of all factors, in a binary tree."""
         while len(factors) > 1:
             pairs = zip(factors[::2], factors[1::2], strict=False)
             rest = factors[-1:] if len(factors) % 2 else []
             factors = [self.product(a, b) for a, b in pairs] + rest
         return factors[0]
 
+    def selection(self) -> tuple[list[int], int, int]:
+        """Units of the products θ_i x_i, of H, and of 1 − S."""
+        n = self.inputs
+        z = [self.unit([(i, 1.0)]) for i in range(n)]
+        up = [self.unit([(u, float(n))], -2.0, sigmoid=True) for u in z]
+        down = [self.unit([(u, -float(n))], -2.0, sigmoid=True) for u in z]
+        s = [self.unit([(a, 1.0), (b, -1.0)]) for a, b in zip(up, down, strict=True)]
+        signs = [self.unit([(self.unit([(u, -1.0)], sigmoid=True), -2.0)], 1.0) for u in s]
+        unselected = [
+            self.unit([(half, -2.0) for half in self.square_terms([(u, 1.0)])], 1.0) for u in s
+        ]
+        return z, self.product_tree(signs), self.product_tree(unselected)
+
     def network(self) -> FeedForward:
+        """The network of all units so far; the last one is the output."""
         depths = np.array(self.depths)
         # The place of each unit among the values, layer behind layer.
         order = np.argsort(depths, kind="stable")
@@ -732,16 +733,8 @@ def feed_forward_selector(n: int) -> FeedForward:
         (17, 580)
     """
     n = _validate.integer("n", n, at_least=1)
-    circuit = _Circuit(n)
-    z = [circuit.unit([(i, 1.0)]) for i in range(n)]
-    up = [circuit.unit([(u, float(n))], -2.0, sigmoid=True) for u in z]
-    down = [circuit.unit([(u, -float(n))], -2.0, sigmoid=True) for u in z]
-    s = [circuit.unit([(a, 1.0), (b, -1.0)]) for a, b in zip(up, down, strict=True)]
-    signs = [circuit.unit([(circuit.unit([(u, -1.0)], sigmoid=True), -2.0)], 1.0) for u in s]
-    unselected = [
-        circuit.unit([(half, -2.0) for half in circuit.square_terms([(u, 1.0)])], 1.0) for u in s
-    ]
-    parity, closed = circuit.product_tree(signs), circuit.product_tree(unselected)
+    circuit = Circuit(n)
+    z, parity, closed = circuit.selection()
     third = circuit.unit([(u, 1 / 3) for u in z])
     linear, masked = circuit.product(closed, third), circuit.product(closed, parity)
     # f = 2σ((P + 1)/2) − 1 with P = (1 − S)⟨θ, x⟩ + H − (1 − S) H.
