@@ -53,7 +53,7 @@ notebooks: env ## execute the notebooks in place (NOTEBOOK=book/x.ipynb: one)
 test: env ## check everything (PARTS="lint types": some; COLAB=all: every chapter)
 	@$(BIN)/python tools/check.py $(PARTS)
 
-experiments: env ## compute book/data/, hours (EXPERIMENT=name: one); goes on where it stopped
+experiments: env ## compute book/data/, under an hour (EXPERIMENT=name: one); goes on where it stopped
 	@$(BIN)/python tools/experiments.py $(EXPERIMENT)
 
 benchmark: env ## compare speeds with public tools

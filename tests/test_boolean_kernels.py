@@ -479,6 +479,28 @@ def test_largest_mean_edge_is_the_dual_minimum(log_bound, size, p):
     assert value == pytest.approx(np.min(dual), rel=1e-6, abs=1e-15)
 
 
+def test_dimension_bound_by_hand():
+    assert bk.dimension_bound(10, 120) == 10 / 240
+    assert bk.dimension_bound(0, 7) == 0
+    assert bk.dimension_bound(8, 7) == 0.5
+
+
+def test_what_a_mixture_leaves_of_an_edge():
+    assert bk.SparseParities(4, 2, 0.5).edge_bound(0.1) == pytest.approx(0.25 + 0.05)
+    assert bk.SparseParities(4, 2, 0.5).edge_bound(7.0) == pytest.approx(0.5)
+    assert bk.LeakyParities(4, 0.25).edge_bound(0.1) == pytest.approx(0.075)
+    assert bk.LeakyParities(4, 0.25).edge_bound(7.0) == pytest.approx(0.375)
+
+
+@pytest.mark.float64
+def test_biased_bits_have_mean_one_half():
+    """A million of them, at the level of 5 standard deviations, and as many fair ones."""
+    for alpha, mean in ((1.0, 0.5), (0.0, 0.0)):
+        x, _ = bk.sample_sparse_parity(jax.random.key(3), 8, (0,), alpha, 2**17)
+        deviation = np.sqrt((1 - mean**2) / x.size)
+        assert abs(float(jnp.mean(x)) - mean) < 5 * deviation
+
+
 def test_published_bound_by_hand():
     assert bk.published_norm_bound(8.0, 10**9) == pytest.approx(1.5 * 4 / 1000)
     assert bk.published_norm_bound(1.0, 1) == 0.5
