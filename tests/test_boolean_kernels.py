@@ -571,6 +571,34 @@ def test_example_kernels_are_kernels():
         np.testing.assert_allclose(part, gram[:3, 5:7], atol=100 * EPS * gram.max(), err_msg=name)
 
 
+@pytest.mark.float64
+@pytest.mark.parametrize(("n", "starts"), [(3, 1), (5, 3), (8, 1), (10, 2)])
+def test_no_example_kernel_beats_the_bounds(n, starts):
+    """All parities, size by size, at every start; the biased problem at the first."""
+    cube = bk.hypercube(n)
+    sizes = np.array([number.bit_count() for number in range(2**n)])
+    problem = SparseParities(n, max(2, n // 2), 0.3)
+    for seed, (name, kernel) in itertools.product(range(starts), bk.example_kernels(n).items()):
+        if seed:
+            if not name.startswith(("random features", "tangent, depth")):
+                continue
+            kernel = bk.example_kernels(n, seed=seed)[name]
+        gram = kernel(cube, cube)
+        cutoff = 1e-11 * float(gram.max())
+        rank = int(np.linalg.matrix_rank(np.asarray(gram), cutoff, hermitian=True))
+        bound = (1.0, 10.0, math.inf)[(seed + len(name)) % 3]
+        known = functools.partial(lambda gram, x1, x2: gram, gram)
+        found = np.asarray(bk.parity_edges(known, n, bound))
+        assert found[0] >= 0
+        for size in range(n + 1):
+            mean, count = np.mean(found[sizes == size]), math.comb(n, size)
+            assert mean <= bk.largest_mean_edge(bound, count, dimension=rank) + 1e-9, (name, size)
+        if seed == 0:
+            mean = float(jnp.mean(bk.edges(known, problem, bound)))
+            largest = bk.largest_mean_edge(bound, problem.size, dimension=rank)
+            assert mean <= problem.edge_bound(largest) + 1e-9, name
+
+
 def test_example_kernels_have_seeds():
     x = bk.hypercube(3)
     first, again, other = (bk.example_kernels(3, seed=s) for s in (0, 0, 1))

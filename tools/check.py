@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from project import BUILD, ROOT, chapters, record, timings
+from project import BUILD, ROOT, chapters, one_pass, record, timings
 
 REPORTS = BUILD / "reports"
 WORKERS = 2  # parts at a time, each of which keeps about one processor core busy
@@ -93,23 +93,27 @@ PYTEST = ["-m", "pytest", "-q"]
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with=tools/nbval.cfg"]
 # The examples of the docstrings, and the failing cases that the errata show.
 DOCTEST = ["--doctest-modules", "--doctest-glob=*.md", "book/reference/errata.md"]
+# The unit tests compile thousands of programs to run each once on a few numbers. The chapters and
+# the ledger, which compute at length, keep the better half of the optimizations.
+UNIT, BOOK = one_pass(level=0), one_pass(level=1)
+X64 = {"JAX_ENABLE_X64": "1"}
 # The longest first, and those that wait for others not too late: both workers end together.
 PARTS = [
+    # The kernel's own libraries warn; what a chapter writes to stderr is a fault of its own.
     Part(
-        "unit64",
-        [*PYTEST, "tests", "-m", "not (site or colab or once)"],
-        {"JAX_ENABLE_X64": "1"},
+        "notebooks",
+        [*PYTEST, "book", *NBVAL, "-p", "nbval_outputs", "-o", "filterwarnings=default"],
+        BOOK,
     ),
-    Part("book", ["tools/book.py"]),
-    # It finds compiled what the book has compiled. The kernel's own libraries warn; what a chapter
-    # writes to stderr is a fault of its own.
-    Part("notebooks", [*PYTEST, "book", *NBVAL, "-o", "filterwarnings=default"], after=("book",)),
-    Part("colab", [*PYTEST, "tests", "-m", "colab"], after=("book",)),
-    Part("unit32", [*PYTEST, "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"]),
-    Part("site", [*PYTEST, "tests", "-m", "site"], after=("book",)),
+    Part("unit64", [*PYTEST, "tests", "-m", "not (site or colab or once)"], UNIT | X64),
+    # These two find compiled what the chapters have compiled, and the book its outputs.
+    Part("ledger", ["-m", "ntklab.results"], BOOK, after=("notebooks",)),
+    Part("book", ["tools/book.py"], BOOK, after=("notebooks",)),
+    Part("colab", [*PYTEST, "tests", "-m", "colab"], BOOK, after=("book",)),
+    Part("unit32", [*PYTEST, "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"], UNIT),
+    Part("site", [*PYTEST, "tests", "-m", "site"], BOOK, after=("book",)),
     # What does not depend on the floating-point mode.
-    Part("once", [*PYTEST, "tests", "-m", "once"], {"JAX_ENABLE_X64": "1"}),
-    Part("ledger", ["-m", "ntklab.results"]),
+    Part("once", [*PYTEST, "tests", "-m", "once"], UNIT | X64),
     Part("types", ["-m", "mypy"]),
     Part("lint", ["-m", "ruff", "check", "--quiet", "."]),
     Part("format", ["-m", "ruff", "format", "--check", "."]),

@@ -1,5 +1,6 @@
 """What the repository's scripts share: its places, its address, its files and its timings."""
 
+import importlib.metadata
 import json
 import subprocess
 from pathlib import Path
@@ -58,3 +59,21 @@ def record(measured: dict[str, float]) -> None:
     BUILD.mkdir(exist_ok=True)
     merged = {**timings(), **{name: round(seconds, 1) for name, seconds in measured.items()}}
     TIMINGS.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n")
+
+
+def one_pass(level: int) -> dict[str, str]:
+    """Variables for work whose programs run once each: compiling them is what takes time.
+
+    At `level` 1 XLA leaves out the costly half of its optimizations, at 0 nearly all of them:
+    compilation is two and four times as fast, and only long computations run slower.
+    """
+    # One core compiles a program and computes its linear algebra; the other has work of its own,
+    # and threads that wait for one another on a busy core cost more than the work.
+    flags = [
+        "--xla_cpu_parallel_codegen_split_count=1",
+        f"--xla_backend_optimization_level={level}",
+    ]
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        # Later versions do not know the flag and refuse to start.
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    return {"XLA_FLAGS": " ".join(flags), "OPENBLAS_NUM_THREADS": "1"}

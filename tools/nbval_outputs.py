@@ -1,0 +1,37 @@
+"""A plugin for pytest: the notebooks whose outputs nbval confirms need no second execution.
+
+`pytest -p nbval_outputs book --nbval`: where every cell of a notebook passes, its committed outputs
+go to the book's cache, and the time of its cells to the budgets.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from project import ROOT, record
+
+from book import forget_stale_outputs, keep_outputs
+
+
+class _Confirmed:
+    def __init__(self) -> None:
+        self.seconds: defaultdict[Path, float] = defaultdict(float)
+        self.refuted: set[Path] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        notebook = ROOT / report.nodeid.split("::")[0]
+        self.seconds[notebook] += report.duration  # the first cell's includes the kernel's start
+        if not report.passed:
+            self.refuted.add(notebook)
+
+    def pytest_sessionfinish(self) -> None:
+        forget_stale_outputs()
+        for notebook, seconds in self.seconds.items():
+            if notebook not in self.refuted:
+                keep_outputs(notebook, seconds)
+                record({f"chapter {notebook.stem}": seconds})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register with pytest."""
+    config.pluginmanager.register(_Confirmed())
