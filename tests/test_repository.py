@@ -1,6 +1,7 @@
 """The repository as a whole: one address, clean notebooks, a complete lock, and its scripts."""
 
 import importlib
+import importlib.metadata
 import pkgutil
 import re
 import shutil
@@ -8,20 +9,25 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import adopt
 import check
 import nbformat
+import nbval_outputs
 import notebooks
 import ntklab
 import numpy as np
 import pytest
 import yaml
+from jupyter_cache import get_cache
 from nbval.plugin import get_sanitize_patterns
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from project import ROOT, address, chapters, files, text_files
+from project import ROOT, address, chapters, files, one_pass, text_files
+
+import book
 
 pytestmark = pytest.mark.once
 
@@ -243,6 +249,14 @@ def test_a_notebook_stays_small(path):
     assert max(lengths) <= 25, "what is longer belongs in the library"
 
 
+@each_chapter
+def test_captions_escape_nothing_twice(path):
+    """A doubled backslash ends the line in a formula, and the command's name is shown as text."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
+        assert not re.search(r"\\\\[a-zA-Z]", caption), caption
+
+
 def compared(output: str) -> str:
     """What nbval compares of an output."""
     for pattern, replacement in get_sanitize_patterns((ROOT / "tools" / "nbval.cfg").read_text()):
@@ -409,3 +423,39 @@ def test_the_example_of_the_readme_runs_and_gives_what_it_says():
     exec(code[1], names)
     gram, limit = np.asarray(names["gram"]), np.asarray(names["limit"])
     assert 0.04 < np.linalg.norm(gram - limit) / np.linalg.norm(limit) < 0.16
+
+
+def test_only_what_nbval_confirms_is_kept_for_the_book(monkeypatch):
+    kept, seconds = [], {}
+    monkeypatch.setattr(nbval_outputs, "forget_stale_outputs", lambda: kept.append("cleared"))
+    monkeypatch.setattr(nbval_outputs, "keep_outputs", lambda *entry: kept.append(entry))
+    monkeypatch.setattr(nbval_outputs, "record", seconds.update)
+    confirmed = nbval_outputs.Confirmed()
+    for nodeid, passed in (("a::0", True), ("b::0", True), ("a::1", True), ("b::1", False)):
+        name, cell = nodeid.split("::")
+        report = SimpleNamespace(nodeid=f"{name}.ipynb::{cell}", duration=1.5, passed=passed)
+        confirmed.pytest_runtest_logreport(report)
+    confirmed.pytest_sessionfinish()
+    assert kept == ["cleared", (ROOT / "a.ipynb", 3.0)]
+    assert seconds == {"chapter a": 3.0}
+
+
+def test_kept_outputs_serve_the_book_as_long_as_the_code_stays(monkeypatch, tmp_path):
+    monkeypatch.setattr(book, "CACHE", tmp_path / "cache")
+    path = CHAPTERS["linearization"]
+    book.keep_outputs(path, 3.0)
+    assert list(book.kept_outputs().values()) == [("linearization", 3.0)]
+    cache, notebook = get_cache(book.CACHE), nbformat.read(path, as_version=4)
+    cache.match_cache_notebook(notebook)
+    next(cell for cell in notebook.cells if cell.cell_type == "code").source += " "
+    with pytest.raises(KeyError):
+        cache.match_cache_notebook(notebook)
+
+
+def test_one_pass_names_only_flags_that_xla_knows(monkeypatch):
+    """An unknown flag ends the process; what we set for old versions is gone in new ones."""
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.12.0.1")
+    assert "fusion" not in one_pass(level=1)["XLA_FLAGS"]
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.10.2")
+    assert "fusion" in one_pass(level=1)["XLA_FLAGS"]
+    assert "optimization_level=0" in one_pass(level=0)["XLA_FLAGS"]

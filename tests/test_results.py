@@ -1,5 +1,6 @@
 """The ledger: every entry holds as stated and fails when broken, and its own machinery is sound."""
 
+import json
 import math
 import re
 import subprocess
@@ -262,7 +263,7 @@ def ledger_of(monkeypatch, **options):
 
 def test_the_command_counts_no_failure(empty_ledger, monkeypatch, capsys):
     ledger_of(monkeypatch)
-    assert results.main() == 0
+    assert results.main([]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "S24 Claim 0 (linearization)",
         "    holds: n = 1 ≤ 2",
@@ -272,7 +273,7 @@ def test_the_command_counts_no_failure(empty_ledger, monkeypatch, capsys):
 
 def test_the_command_fails_when_nothing_breaks(empty_ledger, monkeypatch, capsys):
     ledger_of(monkeypatch, falsified_by={"n": 2})
-    assert results.main() == 1
+    assert results.main([]) == 1
     assert "nothing breaks under {'n': 2}" in capsys.readouterr().out
 
 
@@ -283,8 +284,16 @@ def test_the_command_fails_when_a_check_fails(empty_ledger, monkeypatch, capsys)
         return Check("n", n, "<=", 1)
 
     monkeypatch.setattr(results, "all_results", lambda: iter([claim]))
-    assert results.main() == 1
+    assert results.main([]) == 1
     assert "FAILS: n = 2" in capsys.readouterr().out
+
+
+def test_the_command_writes_what_it_measured(empty_ledger, monkeypatch, tmp_path):
+    ledger_of(monkeypatch)
+    assert results.main([str(tmp_path / "ledger.json")]) == 0
+    written = json.loads((tmp_path / "ledger.json").read_text())
+    assert written["entries"] == {"S24-Claim-0": [["n", "1", "≤ 2", True]]}
+    assert written["library"] == results.library_digest()
 
 
 @pytest.mark.once

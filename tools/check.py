@@ -106,9 +106,11 @@ PARTS = [
         BOOK,
     ),
     Part("unit64", [*PYTEST, "tests", "-m", "not (site or colab or once)"], UNIT | X64),
-    # These two find compiled what the chapters have compiled, and the book its outputs.
-    Part("ledger", ["-m", "ntklab.results"], BOOK, after=("notebooks",)),
-    Part("book", ["tools/book.py"], BOOK, after=("notebooks",)),
+    # It finds compiled what the chapters have compiled, and the results map takes its numbers.
+    Part(
+        "ledger", ["-m", "ntklab.results", str(BUILD / "ledger.json")], BOOK, after=("notebooks",)
+    ),
+    Part("book", ["tools/book.py"], after=("notebooks", "ledger")),
     Part("colab", [*PYTEST, "tests", "-m", "colab"], BOOK, after=("book",)),
     Part("unit32", [*PYTEST, "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"], UNIT),
     Part("site", [*PYTEST, "tests", "-m", "site"], BOOK, after=("book",)),

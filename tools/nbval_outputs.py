@@ -13,18 +13,22 @@ from project import ROOT, record
 from book import forget_stale_outputs, keep_outputs
 
 
-class _Confirmed:
+class Confirmed:
+    """Collects, notebook by notebook, what nbval says of its cells."""
+
     def __init__(self) -> None:
         self.seconds: defaultdict[Path, float] = defaultdict(float)
         self.refuted: set[Path] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count one phase of one cell."""
         notebook = ROOT / report.nodeid.split("::")[0]
         self.seconds[notebook] += report.duration  # the first cell's includes the kernel's start
         if not report.passed:
             self.refuted.add(notebook)
 
     def pytest_sessionfinish(self) -> None:
+        """Keep the outputs that no cell has refuted."""
         forget_stale_outputs()
         for notebook, seconds in self.seconds.items():
             if notebook not in self.refuted:
@@ -34,4 +38,4 @@ class _Confirmed:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register with pytest."""
-    config.pluginmanager.register(_Confirmed())
+    config.pluginmanager.register(Confirmed())

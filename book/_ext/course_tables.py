@@ -6,13 +6,11 @@ library changes. An entry that does not hold is a warning, and so fails the buil
 `{chapter-status}` lists the chapters with the time their execution took.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ntklab
 from docutils import nodes
 from myst_nb.sphinx_ import NbMetadataCollector
 from ntklab import results
@@ -139,27 +137,15 @@ class _FillTables(SphinxPostTransform):
 
 def _measured(cache: Path) -> dict[str, list[_Row]]:
     """What the ledger measures, run once for every state of the library."""
-    state = _library_hash()
     if cache.exists():
         kept = json.loads(cache.read_text())
-        if kept["library"] == state:
+        if kept["library"] == results.library_digest():
             return kept["entries"]
     entries = {
-        entry.key: [
-            (check.what, check.measured_text, check.bound_text, check.holds)
-            for check in entry.checks()
-        ]
-        for entry in results.all_results()
+        entry.key: [check.row for check in entry.checks()] for entry in results.all_results()
     }
-    cache.write_text(json.dumps({"library": state, "entries": entries}))
+    cache.write_text(json.dumps({"library": results.library_digest(), "entries": entries}))
     return entries
-
-
-def _library_hash() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(ntklab.__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _line(child: nodes.Node) -> nodes.line:

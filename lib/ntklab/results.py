@@ -2,17 +2,21 @@
 
 A chapter registers its results with the decorator `result`; each is a function that measures
 something and returns a `Check`: measured value, relation, bound. `python -m ntklab.results` runs
-the whole ledger and prints it.
+the whole ledger and prints it; with the name of a file it also writes there what was measured.
 """
 
+import argparse
+import hashlib
 import html
 import importlib
 import inspect
+import json
 import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -27,6 +31,7 @@ __all__ = [
     "Result",
     "all_results",
     "fit_power_law",
+    "library_digest",
     "result",
     "rounding_tolerance",
 ]
@@ -134,6 +139,11 @@ class Check:
         """Relation, bound and tolerance, such as `≤ 0.05` or `= 3 ± 0.2`."""
         tolerance = f" ± {self.tolerance:.1g}" if self.tolerance else ""
         return f"{_RELATIONS[self.relation]} {self.bound:.3g}{tolerance}"
+
+    @property
+    def row(self) -> tuple[str, str, str, bool]:
+        """What a table shows of it: the quantity, its value, the bound, whether it holds."""
+        return self.what, self.measured_text, self.bound_text, self.holds
 
     def __str__(self) -> str:
         verdict = "holds" if self.holds else "FAILS"
@@ -401,12 +411,31 @@ def _positive(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def main() -> int:
+def library_digest() -> str:
+    """A digest of the library's source: measurements with the same one need no repetition.
+
+    Examples:
+        >>> len(library_digest())
+        64
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the whole ledger, print a line a check, and count the failures."""
+    parser = argparse.ArgumentParser(prog="python -m ntklab.results", description="Run the ledger.")
+    parser.add_argument("json", nargs="?", type=Path, help="file for what was measured, as JSON")
+    output = parser.parse_args(arguments).json
     failures = total = 0
+    measured = {}
     for entry in all_results():
         print(f"{entry.source} {entry.label} ({entry.chapter})")
-        for check in entry.checks():
+        checks = entry.checks()
+        measured[entry.key] = [check.row for check in checks]
+        for check in checks:
             total += 1
             failures += not check.holds
             print(f"    {check}")
@@ -414,6 +443,8 @@ def main() -> int:
             failures += 1
             print(f"    FAILS: nothing breaks under {dict(entry.falsified_by)}")
     print(f"{total} checks, {failures} failures")
+    if output is not None:
+        output.write_text(json.dumps({"library": library_digest(), "entries": measured}))
     return min(failures, 1)
 
 
