@@ -927,9 +927,9 @@ def two_regimes(
     theorem="thm-scale",
     exercise="ex-scale-attained",
     falsified_by={"repaired": False},
-    sweep=[{"n": 8}, {"n": 2}, {"n": 64, "starts": 8}],
+    sweep=[{"n": 8}, {"n": 2}, {"n": 24}, {"n": 64, "starts": 8}],
 )
-def scale_is_linear(n: int = 24, repaired: bool = True, starts: int = 16) -> Check:
+def scale_is_linear(n: int = 16, repaired: bool = True, starts: int = 16) -> Check:
     """The repaired selector has scale C_f of at most √((2√n + 48n)² + 1).
 
     The largest value that a search along the gradient finds. With `repaired=False` it is the
