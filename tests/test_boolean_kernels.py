@@ -589,7 +589,6 @@ def test_no_example_kernel_beats_the_bounds(n, starts):
         bound = (1.0, 10.0, math.inf)[(seed + len(name)) % 3]
         known = functools.partial(lambda gram, x1, x2: gram, gram)
         found = np.asarray(bk.parity_edges(known, n, bound))
-        assert found[0] >= 0
         for size in range(n + 1):
             mean, count = np.mean(found[sizes == size]), math.comb(n, size)
             assert mean <= bk.largest_mean_edge(bound, count, dimension=rank) + 1e-9, (name, size)

@@ -23,6 +23,8 @@ import nbformat
 import pytest
 import yaml
 
+from book import fingerprint
+
 pytestmark = pytest.mark.colab
 
 ROOT = Path(__file__).parents[1]
@@ -165,11 +167,10 @@ def colab_environment(published: Path) -> dict[str, str]:
 
 
 def state(chapter: str) -> str:
-    """Changes with the chapter, the library, and what Colab is taken to have."""
-    digest = hashlib.sha256(" ".join(PINS).encode())
-    library = [*sorted((ROOT / "lib").rglob("*.py")), *sorted((ROOT / "book/data").iterdir())]
+    """Changes with the chapter, the library, its data, and what Colab is taken to have."""
+    digest = hashlib.sha256(fingerprint().encode())
     copy = BUILD / "html" / "colab" / f"{chapter}.ipynb"
-    for path in (copy, ROOT / "pyproject.toml", Path(__file__), *library):
+    for path in (copy, ROOT / "pyproject.toml", Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -431,8 +431,10 @@ def test_only_what_nbval_confirms_is_kept_for_the_book(monkeypatch):
     monkeypatch.setattr(nbval_outputs, "keep_outputs", lambda *entry: kept.append(entry))
     monkeypatch.setattr(nbval_outputs, "record", seconds.update)
     confirmed = nbval_outputs.Confirmed()
-    for nodeid, passed in (("a::0", True), ("b::0", True), ("a::1", True), ("b::1", False)):
-        name, cell = nodeid.split("::")
+    confirmed.pytest_sessionstart()
+    confirmed.pytest_deselected([SimpleNamespace(nodeid="c.ipynb::1")])
+    cells = [("a", True), ("b", True), ("c", True), ("a", True), ("b", False)]
+    for cell, (name, passed) in enumerate(cells):
         report = SimpleNamespace(nodeid=f"{name}.ipynb::{cell}", duration=1.5, passed=passed)
         confirmed.pytest_runtest_logreport(report)
     confirmed.pytest_sessionfinish()
@@ -459,3 +461,15 @@ def test_one_pass_names_only_flags_that_xla_knows(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.10.2")
     assert "fusion" in one_pass(level=1)["XLA_FLAGS"]
     assert "optimization_level=0" in one_pass(level=0)["XLA_FLAGS"]
+
+
+def test_the_time_of_a_build_counts_what_was_kept_once(monkeypatch):
+    """Executed now: a. Kept: b, in an old version and in the present one."""
+    kept = {1: ("b", 300.0), 3: ("a", 30.0), 2: ("b", 40.0)}
+    measured = {}
+    monkeypatch.setattr(book, "build", lambda: (0, {"a": 30.0}))
+    monkeypatch.setattr(book, "kept_outputs", lambda: kept)
+    monkeypatch.setattr(book, "record", measured.update)
+    assert book.main() == 0
+    assert measured["chapter a"] == 30.0
+    assert 40 <= measured["make book"] < 60

@@ -85,8 +85,9 @@ def main() -> int:
         return 1
     record({f"chapter {chapter}": duration for chapter, duration in executed.items()})
     # What it takes when nothing is kept, whether or not this build had all to do.
-    spared = [duration for name, duration in kept_outputs().values() if name not in executed]
-    record({"make book": seconds + sum(spared)})
+    latest = dict(run for _, run in sorted(kept_outputs().items()))
+    spared = sum(latest[chapter] for chapter in latest.keys() - executed.keys())
+    record({"make book": seconds + spared})
     print(f"Rendered in {seconds:.0f} s. Open {(SITE / 'index.html').as_uri()} or run: make serve")
     return 0
 

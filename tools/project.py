@@ -64,8 +64,8 @@ def record(measured: dict[str, float]) -> None:
 def one_pass(level: int) -> dict[str, str]:
     """Variables for work whose programs run once each: compiling them is what takes time.
 
-    At `level` 1 XLA leaves out the costly half of its optimizations, at 0 nearly all of them:
-    compilation is two and four times as fast, and only long computations run slower.
+    At `level` 1 XLA leaves out the costly half of its optimizations, at 0 nearly all of them. To
+    compile what the tests of `tangent_kernel` need took 0.53 and 0.29 of the time at level 3.
     """
     # One core compiles a program and computes its linear algebra; the other has work of its own,
     # and threads that wait for one another on a busy core cost more than the work.
