@@ -355,33 +355,40 @@ def test_a_notebook_with_a_fault_is_not_written(notebook, source, fault):
 
 MINI_BOOK = {
     "_config.yml": "title: Mini\nonly_build_toc_files: true\nexecute: {execute_notebooks: cache}\n",
-    "_toc.yml": "format: jb-book\nroot: book/index\nchapters: [{file: book/chapter}]\n",
+    "_toc.yml": "format: jb-book\nroot: book/index\nchapters: [{file: book/chapter}, {file: "
+    "book/other}]\n",
     "book/index.md": "# Mini\n",
     "lib/ntklab.py": "",
     "requirements.lock": "",
 }
 
 
-def test_the_book_executes_only_what_changed_and_fails_on_a_warning(notebook, tmp_path):
+def test_the_book_executes_only_what_changed_and_fails_on_warnings(notebook, tmp_path):
     for name, text in MINI_BOOK.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    cells = [nbformat.v4.new_markdown_cell("# Chapter"), nbformat.v4.new_code_cell("6 * 7")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book" / "chapter.ipynb")
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
+
+    def write(name: str, code: str) -> None:
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}"), nbformat.v4.new_code_cell(code)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book" / f"{name}.ipynb")
 
     def build() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(tmp_path / "tools" / "book.py")]
         return subprocess.run(command, capture_output=True, text=True)
 
+    write("chapter", "6 * 7")
+    write("other", "1 + 1")
     first = build()
-    assert "Notebooks executed: 1 (chapter)" in first.stdout, first.stdout + first.stderr
+    assert "Notebooks executed: 2 (chapter, other)" in first.stdout, first.stdout + first.stderr
     assert "Notebooks executed: 0 (none changed)" in build().stdout
+    write("other", "1 / 0")
     (tmp_path / "lib" / "ntklab.py").write_text("changed = True")
     (tmp_path / "book" / "index.md").write_text("# Mini\n\n{ref}`nowhere`\n")
     warned = build()
     assert "Notebooks executed: 1 (chapter)" in warned.stdout
     assert warned.returncode == 1 and "the build failed" in warned.stderr
+    assert "ZeroDivisionError" in warned.stderr and "nowhere" in warned.stderr, warned.stderr
 
 
 def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, capfd):
@@ -464,12 +471,13 @@ def test_one_pass_names_only_flags_that_xla_knows(monkeypatch):
 
 
 def test_the_time_of_a_build_counts_what_was_kept_once(monkeypatch):
-    """Executed now: a. Kept: b, in an old version and in the present one."""
+    """Executed now: a. Kept: b, in an old version and in the present one; two run at a time."""
     kept = {1: ("b", 300.0), 3: ("a", 30.0), 2: ("b", 40.0)}
     measured = {}
     monkeypatch.setattr(book, "build", lambda: (0, {"a": 30.0}))
     monkeypatch.setattr(book, "kept_outputs", lambda: kept)
     monkeypatch.setattr(book, "record", measured.update)
+    monkeypatch.setattr(book.os, "cpu_count", lambda: 2)
     assert book.main() == 0
     assert measured["chapter a"] == 30.0
-    assert 40 <= measured["make book"] < 60
+    assert 20 <= measured["make book"] < 40

@@ -1,11 +1,12 @@
 """The rendered site in a real browser, with the network blocked.
 
-One pass opens every page at two widths, in light and in dark, and collects what is wrong; each
-kind of finding is then a test of its own. The site must be built: `make book`.
+One pass opens every page, looks at it at two widths, in light and in dark, and collects what is
+wrong; each kind of finding is then a test of its own. The site must be built: `make book`.
 """
 
 import functools
 import http.server
+import itertools
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.site
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WIDTHS = {1280: 900, 390: 844}
+VIEWS = ((1280, 900), (390, 844))  # a desk and a telephone, in CSS pixels
 
 KINDS = {
     "request": "pages must load nothing from elsewhere",
@@ -198,18 +199,18 @@ class Survey:
         self.findings: dict[str, list[str]] = defaultdict(list)
         self.anchors: dict[str, Anchors] = {}
         self.address = address
-        for width in WIDTHS:
-            self._visit_all(browser, width)
+        self._visit_all(browser)
         for page, (_, links) in self.anchors.items():
             for link in links:
                 self._follow(page, link)
 
-    def _visit_all(self, browser: Browser, width: int) -> None:
-        tab = browser.new_page(viewport={"width": width, "height": WIDTHS[width]})
+    def _visit_all(self, browser: Browser) -> None:
+        tab = browser.new_page()
+        view = "while loading"
 
         def note(kind: str, detail: str) -> None:
             page = tab.url.removeprefix(self.address)
-            self.findings[kind].append(f"{page} at {width} px: {detail}")
+            self.findings[kind].append(f"{page} {view}: {detail}")
 
         def ask(request: Request) -> None:
             if not request.url.startswith((self.address, "data:", "blob:")):
@@ -220,13 +221,17 @@ class Survey:
         tab.on("console", lambda line: line.type == "error" and note("console", line.text))
         tab.on("response", lambda answer: answer.status < 400 or note("console", answer.url))
         for page in pages():
+            view = "while loading"
             tab.emulate_media(color_scheme="light")
             go(tab, self.address + page)
-            for mode in ("light", "dark"):
+            # Most of the time goes into typesetting a page; turning it costs little.
+            for (width, height), mode in itertools.product(VIEWS, ("light", "dark")):
+                view = f"at {width} px, {mode}"
+                tab.set_viewport_size({"width": width, "height": height})
                 tab.emulate_media(color_scheme=mode)
                 tab.wait_for_selector(f"html[data-theme={mode}]")
                 for kind, detail in tab.evaluate(INSPECT):
-                    note(kind, f"({mode}) {detail}")
+                    note(kind, detail)
             anchors = tab.evaluate(ANCHORS)
             self.anchors[page] = Anchors(set(anchors["ids"]), set(anchors["links"]))
         tab.close()
@@ -294,8 +299,7 @@ def test_the_results_map_has_every_entry(browser: Browser, address: str) -> None
 
 @pytest.fixture
 def player_page(browser: Browser, address: str) -> Iterator[Page]:
-    page = next((page for page in chapters() if 'class="ntk-player"' in _html(page)), None)
-    assert page is not None, "no page has a moving figure"
+    page = _lightest('class="ntk-player"')
     tab = browser.new_page()
     go(tab, address + page)
     yield tab
@@ -333,8 +337,7 @@ def test_a_player_plays(player_page: Page) -> None:
 
 
 def test_solutions_open_on_a_click_and_on_paper(browser: Browser, address: str) -> None:
-    page = next((page for page in chapters() if "solution dropdown" in _html(page)), None)
-    assert page is not None, "no page has a solution"
+    page = _lightest("solution dropdown")
     tab = browser.new_page()
     go(tab, address + page)
     solution = tab.locator(".admonition.solution").first
@@ -363,6 +366,13 @@ def test_descriptions_are_plain_words() -> None:
         for text in re.findall(r'(?:og:|name=")description" content="([^"]*)"', _html(page)):
             assert text, f"{page} has an empty description"
             assert not re.search(r"[\\$\ufffd]", text), f"{page}: {text}"
+
+
+def _lightest(part: str) -> str:
+    """The chapter that loads fastest among those with this in their HTML."""
+    found = [page for page in chapters() if part in _html(page)]
+    assert found, f"no page has {part!r}"
+    return min(found, key=lambda page: len(_html(page)))
 
 
 def _html(page: str) -> str:

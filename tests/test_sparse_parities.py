@@ -348,7 +348,8 @@ def test_seeds_spread_over_devices():
     )
     outputs = []
     for count in (1, 4):
-        flags = f"--xla_force_host_platform_device_count={count}"
+        flags = os.environ.get("XLA_FLAGS", "")
+        flags = f"{flags} --xla_force_host_platform_device_count={count}"
         environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
         done = subprocess.run(
             [sys.executable, "-c", program],

@@ -366,7 +366,7 @@ for method in ("layerwise", "jacobian"):
         np.testing.assert_allclose(parts, whole, atol=1e-5)
 np.testing.assert_allclose(infinite_ntk(split, depth=2), infinite_ntk(x, depth=2), atol=1e-5)
 """
-    flags = "--xla_force_host_platform_device_count=4"
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
     run = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},

@@ -1,7 +1,8 @@
 """Render the book to _build/html; execute only the notebooks whose text or library changed.
 
-Jupyter Book keeps a notebook's outputs as long as the notebook's own code stays the same. What the
-outputs depend on besides, the library, the pinned packages and the data, clears them here.
+As many notebooks as there are processor cores are executed at a time. Jupyter Book keeps a
+notebook's outputs as long as the notebook's own code stays the same. What the outputs depend on
+besides, the library, the pinned packages and the data, clears them here.
 """
 
 import hashlib
@@ -14,7 +15,8 @@ from pathlib import Path
 from time import perf_counter
 
 from jupyter_cache import get_cache
-from project import BUILD, ROOT, SITE, one_pass, record
+from jupyter_cache.executors import load_executor
+from project import BUILD, CELL_TIMEOUT, ROOT, SITE, chapters, one_pass, record
 
 CACHE = BUILD / ".jupyter_cache"
 FINGERPRINT = BUILD / "fingerprint"
@@ -60,17 +62,28 @@ def kept_outputs() -> dict[int, tuple[str, float]]:
     }
 
 
+def execute() -> None:
+    """Execute the notebooks whose outputs are not kept, and keep them.
+
+    One that fails is left to Jupyter Book, which executes it again and reports what went wrong.
+    """
+    cache = get_cache(CACHE)
+    notebooks = [str(path) for path in chapters()]
+    for notebook in notebooks:
+        cache.add_nb_to_project(notebook)
+    executor = load_executor("local-parallel", cache)
+    executor.run_and_cache(filter_uris=notebooks, timeout=CELL_TIMEOUT)
+
+
 def build() -> tuple[int, dict[str, float]]:
-    """Build the site: Jupyter Book's exit code, and the seconds of each notebook it executed."""
+    """Build the site: Jupyter Book's exit code, and the seconds of each notebook executed."""
     forget_stale_outputs()
     before = kept_outputs()
+    os.environ.update(one_pass(level=1))
+    execute()
     # Every page is written anew, so that none of a removed chapter stays behind.
     shutil.rmtree(SITE, ignore_errors=True)
-    code = subprocess.run(
-        [JUPYTER_BOOK, "build", ".", "--all", *STRICTLY],
-        cwd=ROOT,
-        env={**os.environ, **one_pass(level=1)},
-    ).returncode
+    code = subprocess.run([JUPYTER_BOOK, "build", ".", "--all", *STRICTLY], cwd=ROOT).returncode
     return code, dict(run for key, run in kept_outputs().items() if key not in before)
 
 
@@ -87,7 +100,7 @@ def main() -> int:
     # What it takes when nothing is kept, whether or not this build had all to do.
     latest = dict(run for _, run in sorted(kept_outputs().items()))
     spared = sum(latest[chapter] for chapter in latest.keys() - executed.keys())
-    record({"make book": seconds + spared})
+    record({"make book": seconds + spared / (os.cpu_count() or 1)})
     print(f"Rendered in {seconds:.0f} s. Open {(SITE / 'index.html').as_uri()} or run: make serve")
     return 0
 

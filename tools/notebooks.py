@@ -14,14 +14,13 @@ from time import perf_counter
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from project import ROOT, chapters, one_pass
+from project import CELL_TIMEOUT, ROOT, chapters, one_pass
 
 CELL_METADATA = {"tags", "mystnb"}
 NOTEBOOK_METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
-TIMEOUT = 600  # seconds for one cell: ten times what a whole chapter may take
 # The place of an object in memory differs from run to run.
 MEMORY_ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 
@@ -31,7 +30,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
-        timeout=TIMEOUT,
+        timeout=CELL_TIMEOUT,
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,

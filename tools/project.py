@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 SITE = BUILD / "html"
 TIMINGS = BUILD / "timings.json"
+CELL_TIMEOUT = 600  # seconds for one cell: ten times what a whole chapter may take
 
 
 def address(root: Path = ROOT) -> str:

@@ -83,7 +83,6 @@ _STYLE: dict[str, Any] = {
     "font.family": "STIXGeneral",
     "font.size": 12.5,
     "mathtext.fontset": "stix",
-    "axes.formatter.use_mathtext": True,
     "text.color": COLORS["ink"],
     "axes.labelcolor": COLORS["ink"],
     "axes.labelsize": 13,

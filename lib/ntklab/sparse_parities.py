@@ -825,17 +825,16 @@ def train_on_parity(
     keys = jnp.stack([jax.random.key(seed) for seed in numbers])
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("seeds",))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("seeds"))
-    train = jax.jit(
-        jax.vmap(_training_run(n, k, steps // evaluations, evaluations, rate, *sizes), (0, None))
-    )
+    every = steps // evaluations
+    train = _training_program(n, k, every, evaluations, rate, *sizes)
     # Optax relies on the promotion of integers to floating-point numbers.
     with jax.numpy_dtype_promotion("standard"):
         losses, accuracies = train(jax.device_put(keys, spread), jnp.asarray(alpha))
-    every = steps // evaluations
     return TrainingCurves(np.arange(every, steps + 1, every), losses, accuracies)
 
 
-def _training_run(
+@functools.lru_cache(maxsize=8)
+def _training_program(
     n: int, k: int, every: int, evaluations: int, rate: float, width: int, batch: int, test: int
 ) -> Any:
     # Optax is imported where it is used: the library itself does without.
@@ -869,7 +868,8 @@ def _training_run(
         _, measured = jax.lax.scan(stretch, state, jnp.arange(evaluations))
         return measured
 
-    return run
+    # Kept, so that another alpha, or other seeds, find the program compiled.
+    return jax.jit(jax.vmap(run, (0, None)))
 
 
 # --- the ledger ---------------------------------------------------------------------------------
@@ -1196,7 +1196,7 @@ def ordinary_network_learns(
         seeds=range(seeds),
         width=64,
         batch_size=1024,
-        evaluations=1,
+        evaluations=15,
         test_size=test_size,
     )
     last = np.asarray(curves.losses)[:, -1]
