@@ -282,6 +282,16 @@ def test_the_network_equals_the_selector(n):
     assert network.depth == 2 * math.ceil(math.log2(n)) + 9 if n > 1 else 9
 
 
+def test_the_largest_difference_is_found_in_and_out_of_the_regimes():
+    network = feed_forward_selector(4)
+    near = network.largest_difference(lambda t, x: network.apply(t, x) + 0.25, draws=3)
+    assert near == pytest.approx(0.25, abs=1e-6)
+    seen = []
+    network.largest_difference(lambda t, x: seen.append(4 * np.abs(t)) or network.apply(t, x))
+    reached = np.concatenate(seen)
+    assert len(seen) == 20 and np.min(reached) < 2 and np.max(reached) > 8
+
+
 def test_the_network_counts_what_it_holds():
     network = feed_forward_selector(6)
     assert network.edges == sum(len(layer.sources) for layer in network.layers)
@@ -396,6 +406,7 @@ BAD_CALLS = [
     ),
     (lambda: tangent_edge(PROBLEM, -1.0), "norm_bound must be at least 0"),
     (lambda: feed_forward_selector(0), "n must be at least 1"),
+    (lambda: feed_forward_selector(2).largest_difference(selector, draws=0), "draws must be at"),
     (lambda: feed_forward_selector(2).apply(np.zeros(3), np.ones((1, 2))), "theta must have 2"),
     (lambda: feed_forward_selector(2).apply(np.zeros(2), np.ones((1, 3))), "x must have 2"),
     (lambda: SparseParities(3, 4, 0.5), "k must be at most n = 3, got 4"),

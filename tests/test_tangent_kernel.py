@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.special
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ntklab import tangent_kernel
@@ -625,6 +626,30 @@ def test_quadrature_of_a_kink(order, scale):
     by_quadrature = infinite_ntk(x, depth=1, activation=kink, quadrature_order=order)
     error = np.max(np.abs(np.asarray(by_quadrature - infinite_ntk(x, depth=1)))) / scale**2
     assert error < (0.63 if order % 2 else 0.09) / np.sqrt(order)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("a", "b"), [(0, 1), (1, 2), (2, 1), (-0.5, 2), (1, 1.1)])
+def test_a_kink_anywhere_costs_no_more_than_stated(a, b):
+    """The step from slope a to slope b at any place, against the bivariate normal law."""
+    order = 64
+    projection, nodes = tangent_kernel._hermite_projection(order)
+    normal_law = scipy.stats.norm.cdf
+    worst = {"on": 0.0, "off": 0.0}
+    for place in np.linspace(-0.7, 0.7, 29):
+        slopes = np.where(nodes > place, b, a) @ projection
+        above = normal_law(-place)
+        for c in (1, 0.9, 0.3, -0.5, -0.9, -1):
+            together = {1: above, -1: max(0.0, above - normal_law(place))}.get(c)
+            if together is None:
+                together = scipy.stats.multivariate_normal.cdf([-place] * 2, cov=[[1, c], [c, 1]])
+            exact = a**2 + 2 * a * (b - a) * above + (b - a) ** 2 * together
+            error = abs(np.sum(slopes**2 * float(c) ** np.arange(order)) - exact)
+            where = "on" if c == 1 else "off"
+            worst[where] = max(worst[where], error * np.sqrt(order))
+    bounds = 0.63 * abs(b**2 - a**2), 1.26 * abs(b - a) * (abs(b - a) + min(abs(a), abs(b)))
+    assert 0.8 * bounds[0] < worst["on"] <= bounds[0]
+    assert 0.5 * bounds[1] < worst["off"] <= bounds[1]
 
 
 def test_quadrature_refuses_what_it_cannot_resolve(no_hook):

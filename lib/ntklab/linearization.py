@@ -124,7 +124,7 @@ def smooth_error_bound(
     r"""$\frac{\beta}{2\sqrt m} \max_j|a_j|\, \|x\|^2 B^2$ bounds $|h(x; W) - h_{\tilde W}(x; W)|$
     for $\|W - \tilde W\|_F \le B$.
 
-    It holds for every $\tilde W$, and with equality for $\sigma(t) = \beta t^2/2$, equal $|a_j|$
+    It holds for every $\tilde W$, and with equality for $\sigma(t) = \beta t^2/2$, equal $a_j$
     and all changes parallel to x.
 
     Args:
@@ -220,8 +220,8 @@ def worst_relu_error(
     $$\max_k \frac{\bigl(\sqrt k\, B\, \|x\| - \sum_{j \le k} p_{(j)}\bigr)_+}{\sqrt m},$$
 
     the larger of the two signs: only units that change sign err, each by $|w_j \cdot x|$, and k of
-    them share the budget best in equal parts. Gradient ascent would not find this maximum: the
-    error is flat, 0, until a first unit flips.
+    them share the budget best in equal parts. Gradient ascent would not find this maximum: a
+    unit that has not flipped contributes no slope.
 
     Args:
         weights: $\tilde W$.
@@ -371,7 +371,9 @@ def first_order_expansion(
     x = _gaussian_points(seed + 1, 6, d)
     W0 = network.init(key, d)
     if kink:
-        W0 = W0 - (W0 @ x[0])[:, None] * x[0]
+        # Exactly 0 at the kink, which projecting the weights off x would miss by rounding.
+        x = x.at[0].set(jnp.eye(d, dtype=x.dtype)[0])
+        W0 = W0.at[:, 0].set(0)
     direction = _random.normal(direction_key, W0.shape)
     direction = direction / jnp.linalg.norm(direction)
     if kink:

@@ -137,7 +137,7 @@ class Check:
     @property
     def bound_text(self) -> str:
         """Relation, bound and tolerance, such as `≤ 0.05` or `= 3 ± 0.2`."""
-        tolerance = f" ± {self.tolerance:.1g}" if self.tolerance else ""
+        tolerance = f" ± {self.tolerance:.2g}" if self.tolerance else ""
         return f"{_RELATIONS[self.relation]} {self.bound:.3g}{tolerance}"
 
     @property

@@ -399,9 +399,10 @@ def infinite_ntk(
     in Hermite polynomials, whose coefficients come from Gauss–Hermite quadrature, and Mehler's
     formula sums them. Its accuracy with n nodes, measured against the closed forms at depth 1: for
     erf 1e-14 at pre-activation variance 1 and 3e-3 at variance 10 (5e-6 with n = 256); at a
-    kink $0.63/\sqrt n$ times the square of the jump of the slope at most (for ReLU, with its kink
-    at 0 and an even n, $0.09/\sqrt n$), whatever the variance. An order that is too low for the
-    variances at hand raises an error.
+    kink from slope a to slope b at most $0.63\,|b^2 - a^2|/\sqrt n$ on the diagonal and
+    $1.26\,|b - a|\,(|b - a| + \min(|a|, |b|))/\sqrt n$ off it (for ReLU, with its kink at 0 and
+    an even n, $0.09/\sqrt n$), whatever the variance. An order that is too low for the variances
+    at hand raises an error.
 
     Args:
         x1: points `[N1, d]`.
