@@ -381,6 +381,8 @@ def test_the_book_executes_only_what_changed_and_fails_on_warnings(notebook, tmp
     write("other", "1 + 1")
     first = build()
     assert "Notebooks executed: 2 (chapter, other)" in first.stdout, first.stdout + first.stderr
+    # Side by side, before Jupyter Book, which would execute one after the other.
+    assert first.stdout.count("Using cached notebook") == 2, first.stdout
     assert "Notebooks executed: 0 (none changed)" in build().stdout
     write("other", "1 / 0")
     (tmp_path / "lib" / "ntklab.py").write_text("changed = True")
