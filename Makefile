@@ -50,7 +50,7 @@ serve: env ## show the rendered site (PORT=8000)
 notebooks: env ## execute the notebooks in place (NOTEBOOK=book/x.ipynb: one)
 	@$(BIN)/python tools/notebooks.py $(NOTEBOOK)
 
-test: env ## check everything (PARTS="lint types": some; COLAB=all: every chapter)
+test: env ## check everything (PARTS="lint types": some)
 	@$(BIN)/python tools/check.py $(PARTS)
 
 experiments: env ## compute book/data/, under an hour (EXPERIMENT=name: one); goes on where it stopped

@@ -1,9 +1,9 @@
-"""The Colab copies: what plain Colab can show, and every cell really run as Colab would run it.
+"""The chapters as Colab runs them: what plain Colab can show, and every cell really run.
 
 The environment has JAX, NumPy, matplotlib and Colab's ipywidgets, but no ntklab. Git is told to
 find the repository's address in a clone of the working tree, so that the copy's own install cell
-installs what is about to be published. A chapter runs again when its copy or the library changed
-since its last green run; `COLAB=all` runs all. The site must be built: `make book`.
+installs what is about to be published. nbval runs each copy there, top to bottom, and compares
+every output with the one that is stored in the chapter. The site must be built: `make book`.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import xml.etree.ElementTree as ElementTree
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag
@@ -22,8 +23,9 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 import yaml
+from project import record
 
-from book import fingerprint
+from book import forget_stale_outputs, keep_outputs
 
 pytestmark = pytest.mark.colab
 
@@ -41,9 +43,10 @@ PINS = [
     "setuptools",
 ]
 
+# Run after the chapter: the library came from the install cell, which left JAX as it was.
 PROBE = """
-import importlib.metadata, json, ntklab
-print(json.dumps([ntklab.__file__, importlib.metadata.version("jax")]))
+import importlib.metadata, pathlib, sys, ntklab
+pathlib.Path(ntklab.__file__).is_relative_to(sys.prefix), importlib.metadata.version("jax")
 """
 
 
@@ -145,6 +148,8 @@ def reset(python: Path) -> None:
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose one commit is the working tree."""
+    # Outputs confirmed below belong to the library as it is now, should a file change meanwhile.
+    forget_stale_outputs()
     clone = tmp_path_factory.mktemp("published")
     listing = run("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT)
     for name in filter(None, listing.split("\0")):
@@ -159,56 +164,96 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def colab_environment(published: Path) -> dict[str, str]:
+def colab_environment(published: Path, colab_python: Path, tmp_path: Path) -> dict[str, str]:
     """The variables of a Colab session, where git finds the address in our clone."""
     ours = ("PYTHONPATH", "NTKLAB_STATIC", "VIRTUAL_ENV", "JAX_ENABLE_X64", "MPLBACKEND")
     outside = {name: value for name, value in os.environ.items() if name not in ours}
+    # What the install cell adds comes in the versions that the outputs were stored with.
+    pinned = {pin.split("==")[0] for pin in PINS}
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text(
+        "".join(
+            f"{package.name}=={package.version}\n"
+            for package in importlib.metadata.distributions()
+            if package.name not in pinned | {"ntklab", "widgetsnbextension", "jupyterlab_widgets"}
+        )
+    )
     return outside | {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{published.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": ADDRESS,
         "JAX_PLATFORMS": "cpu",
+        "JUPYTER_PATH": str(colab_python.parents[1]),
+        "PIP_CONSTRAINT": str(constraints),
     }
 
 
-def state(chapter: str) -> str:
-    """Changes with the chapter, the library, its data, and what Colab is taken to have."""
-    digest = hashlib.sha256(fingerprint().encode())
-    copy = BUILD / "html" / "colab" / f"{chapter}.ipynb"
-    for path in (copy, ROOT / "pyproject.toml", Path(__file__)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def with_stored_outputs(copy: Any, chapter: Any) -> Any:
+    """The copy with the chapter's outputs, those of the install cell aside, and the probe."""
+    stored = iter(cell for cell in chapter.cells if cell.cell_type == "code")
+    code = [cell for cell in copy.cells if cell.cell_type == "code"]
+    for cell in code:
+        source = next(stored)
+        cell.execution_count, cell.outputs = source.execution_count, source.outputs
+    code[0].metadata.tags = ["nbval-ignore-output"]
+    seen = repr((True, importlib.metadata.version("jax")))
+    output = nbformat.v4.new_output("execute_result", {"text/plain": seen}, execution_count=1)
+    probe = nbformat.v4.new_code_cell(PROBE, execution_count=len(code) + 1, outputs=[output])
+    copy.cells.append(probe)
+    return copy
 
 
-@pytest.fixture(params=CHAPTERS)
-def due(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A chapter whose copy has not been green in its present state."""
-    chapter = request.param
-    copy_of(chapter)
-    stamp = BUILD / "colab-green" / chapter
-    if stamp.exists() and stamp.read_text() == state(chapter) and os.environ.get("COLAB") != "all":
-        pytest.skip("unchanged since its last green run; COLAB=all runs it again")
-    yield chapter
+def validate(notebook: Any, folder: Path, *options: str, **environment: str) -> float:
+    """The seconds that nbval takes for a notebook's cells after the first; it must pass."""
+    nbformat.write(notebook, folder / "copy.ipynb")
+    sanitize = f"--nbval-sanitize-with={ROOT / 'tools' / 'nbval.cfg'}"
+    # The kernel's own libraries warn; what a chapter writes to stderr is a fault of its own.
+    quietly = ("-q", "-p", "no:cacheprovider", "-W", "default", "--junitxml=cells.xml")
+    nbval = (sys.executable, "-m", "pytest", *quietly, "copy.ipynb", "--nbval", sanitize, *options)
+    run(*nbval, cwd=folder, env=environment or None)
+    cells = list(ElementTree.parse(folder / "cells.xml").getroot().iter("testcase"))
+    return sum(float(cell.get("time", 0)) for cell in cells[1:])
 
 
-def test_copy_runs_in_colab(
-    due: str, colab_python: Path, colab_environment: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_chapter_runs_in_colab_and_gives_its_outputs(
+    chapter: str, colab_python: Path, colab_environment: dict[str, str], tmp_path: Path
 ) -> None:
+    path = ROOT / "book" / f"{chapter}.ipynb"
+    notebook = with_stored_outputs(copy_of(chapter), nbformat.read(path, as_version=4))
     reset(colab_python)
-    notebook = copy_of(due)
-    notebook.cells.append(nbformat.v4.new_code_cell(PROBE))
-    nbformat.write(notebook, tmp_path / "copy.ipynb")
-    # In a process of its own, since nbclient leaves sockets open.
-    run(
-        Path(sys.executable).with_name("jupyter-execute"),
-        *("--inplace", "--kernel_name=colab", "--timeout=600", "copy.ipynb"),
-        cwd=tmp_path,
-        env=colab_environment | {"JUPYTER_PATH": str(colab_python.parents[1])},
-    )
-    executed = nbformat.read(tmp_path / "copy.ipynb", as_version=4)
-    file, jax_version = json.loads(executed.cells[-1].outputs[0].text)
-    assert Path(file).is_relative_to(colab_python.parents[1]), "ntklab came from the working tree"
-    assert jax_version == importlib.metadata.version("jax"), "the install cell changed JAX"
-    stamp = BUILD / "colab-green" / due
-    stamp.parent.mkdir(exist_ok=True)
-    stamp.write_text(state(due))
+    seconds = validate(notebook, tmp_path, "--nbval-kernel-name=colab", **colab_environment)
+    keep_outputs(path, seconds)
+    record({f"chapter {chapter}": seconds})
+
+
+@pytest.mark.parametrize(
+    ("stored", "complaint"),
+    [(["4"], None), (["5"], "mismatch 'text/plain'"), ([], "Unexpected output fields")],
+)
+def test_another_output_than_the_stored_one_fails(
+    stored: list[str], complaint: str | None, tmp_path: Path
+) -> None:
+    outputs = [
+        nbformat.v4.new_output("execute_result", {"text/plain": text}, execution_count=2)
+        for text in stored
+    ]
+    cells = [
+        nbformat.v4.new_code_cell("'set-up'", execution_count=1),
+        nbformat.v4.new_code_cell("2 + 2", execution_count=2, outputs=outputs),
+    ]
+    chapter = nbformat.v4.new_notebook(cells=cells)
+    notebook = with_stored_outputs(without_outputs(chapter), chapter)
+    notebook.cells.pop()  # the probe, which is for Colab's environment
+    if complaint is None:
+        assert validate(notebook, tmp_path, "--nbval-current-env") > 0
+    else:
+        with pytest.raises(AssertionError, match=complaint):
+            validate(notebook, tmp_path, "--nbval-current-env")
+
+
+def without_outputs(notebook: Any) -> Any:
+    copy = deepcopy(notebook)
+    for cell in copy.cells:
+        cell.execution_count, cell.outputs = None, []
+    return copy

@@ -9,12 +9,10 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import adopt
 import check
 import nbformat
-import nbval_outputs
 import notebooks
 import ntklab
 import numpy as np
@@ -271,6 +269,10 @@ def test_drawings_are_compared_as_present_and_words_as_they_are():
     assert compared(page.format("slack 0.1", "M0")) == compared(page.format("slack 0.1", "M1"))
     assert compared(page.format("slack 0.1", "M0")) != compared(page.format("slack 0.2", "M0"))
     assert compared("<p>a</p><svg>M0</svg>") != compared("<p>a</p>")
+    # Colab's controls are compared as the player that stands in for them.
+    assert compared("Explorer(Player(3 frames, 'm = 1' to 'm = 3'))") == (
+        "Player(3 frames, 'm = 1' to 'm = 3')"
+    )
     assert compared("<svg>M0</svg> between <svg>M0</svg>").count("between") == 1
 
 
@@ -434,23 +436,6 @@ def test_the_example_of_the_readme_runs_and_gives_what_it_says():
     assert 0.04 < np.linalg.norm(gram - limit) / np.linalg.norm(limit) < 0.16
 
 
-def test_only_what_nbval_confirms_is_kept_for_the_book(monkeypatch):
-    kept, seconds = [], {}
-    monkeypatch.setattr(nbval_outputs, "forget_stale_outputs", lambda: kept.append("cleared"))
-    monkeypatch.setattr(nbval_outputs, "keep_outputs", lambda *entry: kept.append(entry))
-    monkeypatch.setattr(nbval_outputs, "record", seconds.update)
-    confirmed = nbval_outputs.Confirmed()
-    confirmed.pytest_sessionstart()
-    confirmed.pytest_deselected([SimpleNamespace(nodeid="c.ipynb::1")])
-    cells = [("a", True), ("b", True), ("c", True), ("a", True), ("b", False)]
-    for cell, (name, passed) in enumerate(cells):
-        report = SimpleNamespace(nodeid=f"{name}.ipynb::{cell}", duration=1.5, passed=passed)
-        confirmed.pytest_runtest_logreport(report)
-    confirmed.pytest_sessionfinish()
-    assert kept == ["cleared", (ROOT / "a.ipynb", 3.0)]
-    assert seconds == {"chapter a": 3.0}
-
-
 def test_kept_outputs_serve_the_book_as_long_as_the_code_stays(monkeypatch, tmp_path):
     monkeypatch.setattr(book, "CACHE", tmp_path / "cache")
     path = CHAPTERS["linearization"]
@@ -461,6 +446,22 @@ def test_kept_outputs_serve_the_book_as_long_as_the_code_stays(monkeypatch, tmp_
     next(cell for cell in notebook.cells if cell.cell_type == "code").source += " "
     with pytest.raises(KeyError):
         cache.match_cache_notebook(notebook)
+
+
+def test_outputs_that_nothing_confirms_serve_one_build(monkeypatch, tmp_path):
+    monkeypatch.setattr(book, "CACHE", tmp_path / "cache")
+    stored, run = CHAPTERS["linearization"], CHAPTERS["weak_learning"]
+    assert not book.outputs_are_kept(run)
+    book.keep_outputs(run, 3.0)
+    book.keep_outputs(stored, 5.0, confirmed=False)
+    assert book.outputs_are_kept(run)
+    book.forget_unconfirmed()
+    assert list(book.kept_outputs().values()) == [("weak_learning", 3.0)]
+    # A build as stored shows what stands in the notebook, not what an earlier run gave.
+    changed = nbformat.read(run, as_version=4)
+    next(cell for cell in changed.cells if cell.get("outputs")).outputs.pop()
+    nbformat.write(changed, tmp_path / "changed.ipynb")
+    assert not book.outputs_are_kept(tmp_path / "changed.ipynb")
 
 
 def test_one_pass_names_only_flags_that_xla_knows(monkeypatch):
@@ -476,10 +477,12 @@ def test_the_time_of_a_build_counts_what_was_kept_once(monkeypatch):
     """Executed now: a. Kept: b, in an old version and in the present one; two run at a time."""
     kept = {1: ("b", 300.0), 3: ("a", 30.0), 2: ("b", 40.0)}
     measured = {}
-    monkeypatch.setattr(book, "build", lambda: (0, {"a": 30.0}))
+    monkeypatch.setattr(book, "build", lambda as_stored: (0, {"a": 30.0}))
     monkeypatch.setattr(book, "kept_outputs", lambda: kept)
     monkeypatch.setattr(book, "record", measured.update)
     monkeypatch.setattr(book.os, "cpu_count", lambda: 2)
-    assert book.main() == 0
+    assert book.main(["--as-stored"]) == 0
+    assert not measured
+    assert book.main([]) == 0
     assert measured["chapter a"] == 30.0
     assert 20 <= measured["make book"] < 40

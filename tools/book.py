@@ -1,22 +1,29 @@
 """Render the book to _build/html; execute only the notebooks whose text or library changed.
 
+`python tools/book.py [--as-stored]`; with the option nothing is executed: the outputs are those
+that stand in the notebooks.
+
 As many notebooks as there are processor cores are executed at a time. Jupyter Book keeps a
 notebook's outputs as long as the notebook's own code stays the same. What the outputs depend on
 besides, the library, the pinned packages and the data, clears them here.
 """
 
+import argparse
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from itertools import filterfalse
 from pathlib import Path
 from time import perf_counter
 
+import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.executors import load_executor
-from project import BUILD, CELL_TIMEOUT, ROOT, SITE, chapters, one_pass, record
+from project import BUILD, CELL_TIMEOUT, ROOT, SITE, chapters, one_pass, record, timings
 
 CACHE = BUILD / ".jupyter_cache"
 FINGERPRINT = BUILD / "fingerprint"
@@ -42,14 +49,38 @@ def forget_stale_outputs() -> None:
         FINGERPRINT.write_text(current)
 
 
-def keep_outputs(chapter: Path, seconds: float) -> None:
-    """Let the next build take a notebook's outputs as they stand: a run has just confirmed them."""
+def keep_outputs(chapter: Path, seconds: float, *, confirmed: bool = True) -> None:
+    """Let the next build take a notebook's outputs as they stand.
+
+    Those that no run has confirmed serve one build only: `forget_unconfirmed` clears them.
+    """
     get_cache(CACHE).cache_notebook_file(
         str(chapter),
-        data={"execution_seconds": seconds},
+        data={"execution_seconds": seconds, "confirmed": confirmed},
         check_validity=False,
         overwrite=True,
     )
+
+
+def outputs_are_kept(chapter: Path) -> bool:
+    """Whether the outputs that stand in a notebook are those that are kept for its code."""
+    notebook, cache = nbformat.read(chapter, as_version=4), get_cache(CACHE)
+    try:
+        kept = cache.get_cache_bundle(cache.match_cache_notebook(notebook).pk).nb
+    except KeyError:
+        return False
+    return [cell.get("outputs") for cell in kept.cells if cell.cell_type == "code"] == [
+        cell.outputs for cell in notebook.cells if cell.cell_type == "code"
+    ]
+
+
+def forget_unconfirmed() -> None:
+    """Clear the kept outputs that nothing but a notebook's own word stands for."""
+    if CACHE.exists():
+        cache = get_cache(CACHE)
+        for entry in cache.list_cache_records():
+            if not entry.data.get("confirmed", True):
+                cache.remove_cache(entry.pk)
 
 
 def kept_outputs() -> dict[int, tuple[str, float]]:
@@ -75,32 +106,41 @@ def execute() -> None:
     executor.run_and_cache(filter_uris=notebooks, timeout=CELL_TIMEOUT)
 
 
-def build() -> tuple[int, dict[str, float]]:
+def build(*, as_stored: bool = False) -> tuple[int, dict[str, float]]:
     """Build the site: Jupyter Book's exit code, and the seconds of each notebook executed."""
     forget_stale_outputs()
-    before = kept_outputs()
+    forget_unconfirmed()
     os.environ.update(one_pass(level=1))
-    execute()
+    if as_stored:
+        for path in filterfalse(outputs_are_kept, chapters()):
+            keep_outputs(path, timings().get(f"chapter {path.stem}", 0.0), confirmed=False)
+    before = kept_outputs()
+    if not as_stored:
+        execute()
     # Every page is written anew, so that none of a removed chapter stays behind.
     shutil.rmtree(SITE, ignore_errors=True)
     code = subprocess.run([JUPYTER_BOOK, "build", ".", "--all", *STRICTLY], cwd=ROOT).returncode
     return code, dict(run for key, run in kept_outputs().items() if key not in before)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Build, and say what was executed and where to read it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--as-stored", action="store_true", help="execute nothing")
+    as_stored = parser.parse_args(arguments).as_stored
     start = perf_counter()
-    code, executed = build()
+    code, executed = build(as_stored=as_stored)
     seconds = perf_counter() - start
     print(f"Notebooks executed: {len(executed)} ({', '.join(sorted(executed)) or 'none changed'})")
     if code:
         print("make book: the build failed; its warnings and errors stand above", file=sys.stderr)
         return 1
-    record({f"chapter {chapter}": duration for chapter, duration in executed.items()})
-    # What it takes when nothing is kept, whether or not this build had all to do.
-    latest = dict(run for _, run in sorted(kept_outputs().items()))
-    spared = sum(latest[chapter] for chapter in latest.keys() - executed.keys())
-    record({"make book": seconds + spared / (os.cpu_count() or 1)})
+    if not as_stored:
+        record({f"chapter {chapter}": duration for chapter, duration in executed.items()})
+        # What it takes when nothing is kept, whether or not this build had all to do.
+        latest = dict(run for _, run in sorted(kept_outputs().items()))
+        spared = sum(latest[chapter] for chapter in latest.keys() - executed.keys())
+        record({"make book": seconds + spared / (os.cpu_count() or 1)})
     print(f"Rendered in {seconds:.0f} s. Open {(SITE / 'index.html').as_uri()} or run: make serve")
     return 0
 

@@ -90,30 +90,23 @@ def say(text: str) -> None:
 
 
 PYTEST = ["-m", "pytest", "-q"]
-NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with=tools/nbval.cfg"]
+EVERYWHERE = ["-m", "not (site or colab or once)"]
+UNIT_TESTS = ["tests", *EVERYWHERE]
 # The examples of the docstrings, and the failing cases that the errata show.
 DOCTEST = ["--doctest-modules", "--doctest-glob=*.md", "book/reference/errata.md"]
-# The unit tests compile thousands of programs to run each once on a few numbers. The chapters and
-# the ledger, which compute at length, keep the better half of the optimizations.
+# The unit tests compile thousands of programs to run each once on a few numbers. The chapters,
+# which compute at length, keep the better half of the optimizations.
 UNIT, BOOK = one_pass(level=0), one_pass(level=1)
 X64 = {"JAX_ENABLE_X64": "1"}
 # The longest first, and those that wait for others not too late: both workers end together.
 PARTS = [
-    # The kernel's own libraries warn; what a chapter writes to stderr is a fault of its own.
-    Part(
-        "notebooks",
-        [*PYTEST, "book", *NBVAL, "-p", "nbval_outputs", "-o", "filterwarnings=default"],
-        BOOK,
-    ),
-    Part("unit64", [*PYTEST, "tests", "-m", "not (site or colab or once)"], UNIT | X64),
-    # It finds compiled what the chapters have compiled, and the results map takes its numbers.
-    Part(
-        "ledger", ["-m", "ntklab.results", str(BUILD / "ledger.json")], BOOK, after=("notebooks",)
-    ),
-    Part("book", ["tools/book.py"], after=("notebooks", "ledger")),
-    Part("colab", [*PYTEST, "tests", "-m", "colab"], BOOK, after=("book",)),
-    Part("unit32", [*PYTEST, "tests", "lib", *DOCTEST, "-m", "not (site or colab or once)"], UNIT),
-    Part("site", [*PYTEST, "tests", "-m", "site"], BOOK, after=("book",)),
+    Part("book", ["tools/book.py", "--as-stored"]),
+    Part("unit64", [*PYTEST, *UNIT_TESTS, "--ignore=tests/test_results.py"], UNIT | X64),
+    # The copies that `book` has made, each run once, with nbval.
+    Part("notebooks", [*PYTEST, "tests/test_colab.py"], BOOK, after=("book",)),
+    Part("ledger", [*PYTEST, "tests/test_results.py", *EVERYWHERE], UNIT | X64),
+    Part("unit32", [*PYTEST, *UNIT_TESTS, "lib", *DOCTEST], UNIT),
+    Part("site", [*PYTEST, "tests", "-m", "site"], after=("book",)),
     # What does not depend on the floating-point mode.
     Part("once", [*PYTEST, "tests", "-m", "once"], UNIT | X64),
     Part("types", ["-m", "mypy"]),

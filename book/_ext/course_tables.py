@@ -1,14 +1,13 @@
 """Tables that the book makes of itself: the results map, and the state of the chapters.
 
-`{results-map} S24` runs the ledger of one source when the site is built and shows every entry
-with links to its statement, its code and its exercise. The measured values are kept until the
-library changes. An entry that does not hold is a warning, and so fails the build.
+`{results-map} S24` shows every entry of one source with links to its statement, its code and its
+exercise, and with what its chapter's report of it measured. An entry that has no report there, does
+not hold, or does not fail with its hypothesis broken, is a warning, and so fails the build.
 `{chapter-status}` lists the chapters with the time their execution took.
 """
 
-import json
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -22,8 +21,9 @@ from sphinx.util.docutils import SphinxDirective
 
 _LOG = logging.getLogger(__name__)
 
-# The rows of one entry: quantity, value, bound, whether it holds.
-_Row = tuple[str, str, str, bool]
+# A row of a report: quantity, value, bound, verdict.
+_Row = list[str]
+_HOLDS = "holds"
 
 
 class _Pending(nodes.General, nodes.Element):
@@ -74,22 +74,27 @@ class _FillTables(SphinxPostTransform):
         return self.env.toc_secnumbers.get(docname, {}).get("") or (0,)
 
     def _results(self, source: str) -> nodes.Element:
-        measured = _measured(Path(self.app.outdir).parent / "ledger.json")
-        rows = [
-            self._entry(entry, measured[entry.key])
-            for entry in results.all_results()
-            if entry.source == source
-        ]
+        entries = [entry for entry in results.all_results() if entry.source == source]
+        reports: dict[str, tuple[list[_Row], list[_Row]]] = {}
+        for chapter in {entry.chapter for entry in entries}:
+            reports |= _reports(self.env.get_doctree(f"book/{chapter}"))
+        rows = [self._entry(entry, *reports.get(entry.title, ([], []))) for entry in entries]
         if not rows:
             _LOG.warning("the ledger has no result of source %r", source)
         return _table(["Result", "Where", "Measured, and its bound"], rows, "course-results")
 
-    def _entry(self, entry: results.Result, rows: Iterable[_Row]) -> list[Any]:
+    def _entry(
+        self, entry: results.Result, stated: Sequence[_Row], broken: Sequence[_Row]
+    ) -> list[Any]:
+        if not stated:
+            _LOG.warning("%s has no report in the chapter %s", entry.key, entry.chapter)
+        elif all(row[-1] == _HOLDS for row in broken):
+            _LOG.warning("%s does not fail with its hypothesis broken", entry.key)
         anchor = f"{entry.function.__module__}.{entry.function.__name__}"
         return [
             [nodes.strong(text=entry.label, ids=[anchor]), nodes.Text(f" {entry.statement}")],
             self._places(entry),
-            [line for row in rows for line in self._verdict(entry, row)],
+            [line for row in stated for line in self._verdict(entry, row)],
         ]
 
     def _places(self, entry: results.Result) -> list[nodes.Node]:
@@ -114,10 +119,10 @@ class _FillTables(SphinxPostTransform):
         return nodes.reference("", "", code, internal=True, refuri=f"{page}#{name}")
 
     def _verdict(self, entry: results.Result, row: _Row) -> list[nodes.Node]:
-        what, value, bound, holds = row
-        if not holds:
+        what, value, bound, verdict = row
+        if verdict != _HOLDS:
             _LOG.warning("%s does not hold: %s = %s, bound %s", entry.key, what, value, bound)
-        mark = "✓" if holds else "✗"
+        mark = "✓" if verdict == _HOLDS else "✗"
         number = nodes.inline(text=f"{value} {bound}", classes=["course-number"])
         return [_line(nodes.Text(f"{mark} {what}")), _line(number)]
 
@@ -135,17 +140,30 @@ class _FillTables(SphinxPostTransform):
         return node
 
 
-def _measured(cache: Path) -> dict[str, list[_Row]]:
-    """What the ledger measures, run once for every state of the library."""
-    if cache.exists():
-        kept = json.loads(cache.read_text())
-        if kept["library"] == results.library_digest():
-            return kept["entries"]
-    entries = {
-        entry.key: [check.row for check in entry.checks()] for entry in results.all_results()
-    }
-    cache.write_text(json.dumps({"library": results.library_digest(), "entries": entries}))
-    return entries
+def _reports(chapter: nodes.document) -> dict[str, tuple[list[_Row], list[_Row]]]:
+    """The reports among a chapter's outputs: what holds as stated, and what with a break."""
+    reports = {}
+    for output in chapter.findall(nodes.raw):
+        if output.astext().startswith('<table class="ntk-check">'):
+            groups = _groups(ElementTree.fromstring(output.astext()))
+            if len(groups) == 2:
+                title, _ = groups
+                stated, broken = groups.values()
+                reports[title] = stated, broken
+    return reports
+
+
+def _groups(table: ElementTree.Element) -> dict[str, list[_Row]]:
+    """The rows of a report's table under the heads of its groups; none of a single check's."""
+    groups: dict[str, list[_Row]] = {}
+    rows: list[_Row] = []
+    for row in table.iterfind("tbody/tr"):
+        texts = ["".join(cell.itertext()) for cell in row]
+        if row.find("th") is None:
+            rows.append(texts)
+        else:
+            rows = groups.setdefault(texts[0], [])
+    return groups
 
 
 def _line(child: nodes.Node) -> nodes.line:

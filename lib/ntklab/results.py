@@ -2,21 +2,18 @@
 
 A chapter registers its results with the decorator `result`; each is a function that measures
 something and returns a `Check`: measured value, relation, bound. `python -m ntklab.results` runs
-the whole ledger and prints it; with the name of a file it also writes there what was measured.
+the whole ledger and prints it.
 """
 
 import argparse
-import hashlib
 import html
 import importlib
 import inspect
-import json
 import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -31,7 +28,6 @@ __all__ = [
     "Result",
     "all_results",
     "fit_power_law",
-    "library_digest",
     "result",
     "rounding_tolerance",
 ]
@@ -140,11 +136,6 @@ class Check:
         tolerance = f" ± {self.tolerance:.2g}" if self.tolerance else ""
         return f"{_RELATIONS[self.relation]} {self.bound:.3g}{tolerance}"
 
-    @property
-    def row(self) -> tuple[str, str, str, bool]:
-        """What a table shows of it: the quantity, its value, the bound, whether it holds."""
-        return self.what, self.measured_text, self.bound_text, self.holds
-
     def __str__(self) -> str:
         verdict = "holds" if self.holds else "FAILS"
         return f"{verdict}: {self.what} = {self.measured_text} {self.bound_text}"
@@ -195,7 +186,7 @@ class Report:
         return ", ".join(f"{name} = {value!r}" for name, value in self.entry.falsified_by.items())
 
     def __str__(self) -> str:
-        lines = [f"{self.entry.source}, {self.entry.label}", *map(str, self.stated)]
+        lines = [self.entry.title, *map(str, self.stated)]
         return "\n".join([*lines, f"with {self._broken_hypothesis}:", *map(str, self.broken)])
 
     def __repr__(self) -> str:
@@ -207,7 +198,7 @@ class Report:
 
         return _table(
             [
-                group(f"{self.entry.source}, {self.entry.label}"),
+                group(self.entry.title),
                 *map(_row, self.stated),
                 group(f"with {self._broken_hypothesis}"),
                 *map(_row, self.broken),
@@ -246,6 +237,11 @@ class Result:
         """What is claimed: the first paragraph of the function's docstring."""
         paragraph = inspect.getdoc(self.function) or ""
         return " ".join(paragraph.split("\n\n")[0].split())
+
+    @property
+    def title(self) -> str:
+        """Source and label, such as `S24, Equation (14.1)`: the head of its report."""
+        return f"{self.source}, {self.label}"
 
     @property
     def key(self) -> str:
@@ -411,32 +407,14 @@ def _positive(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def library_digest() -> str:
-    """A digest of the library's source: measurements with the same one need no repetition.
-
-    Examples:
-        >>> len(library_digest())
-        64
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the whole ledger, print a line a check, and count the failures."""
     parser = argparse.ArgumentParser(prog="python -m ntklab.results", description="Run the ledger.")
-    parser.add_argument("json", nargs="?", type=Path, help="file for what was measured, as JSON")
-    output = parser.parse_args(arguments).json
+    parser.parse_args(arguments)
     failures = total = 0
-    # The library as it is imported below, should a file change while the ledger runs.
-    digest, measured = library_digest(), {}
     for entry in all_results():
         print(f"{entry.source} {entry.label} ({entry.chapter})")
-        checks = entry.checks()
-        measured[entry.key] = [check.row for check in checks]
-        for check in checks:
+        for check in entry.checks():
             total += 1
             failures += not check.holds
             print(f"    {check}")
@@ -444,8 +422,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failures += 1
             print(f"    FAILS: nothing breaks under {dict(entry.falsified_by)}")
     print(f"{total} checks, {failures} failures")
-    if output is not None:
-        output.write_text(json.dumps({"library": digest, "entries": measured}))
     return min(failures, 1)
 
 
