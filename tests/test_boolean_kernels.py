@@ -61,7 +61,7 @@ def test_points_and_characters_by_their_bits(n, dtype):
 def test_transform_against_the_dense_matrix(n, axes, dtype):
     f = np.random.default_rng(n).normal(size=(2**n, *axes)).astype(dtype)
     dense = np.array([[(-1.0) ** (s & j).bit_count() for j in range(2**n)] for s in range(2**n)])
-    found = bk.walsh_hadamard(jnp.asarray(f))
+    found = bk.walsh_hadamard(jnp.asarray(f, f.dtype))
     assert found.dtype == dtype
     rounding = 10 * float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(found, np.tensordot(dense, f, 1) / 2**n, atol=rounding)

@@ -226,6 +226,13 @@ def test_pair_keeps_the_kernel():
 # --- bad input ----------------------------------------------------------------------------------
 
 
+class Unhashable:
+    __hash__ = None
+
+    def __call__(self, t):
+        return t
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
@@ -238,6 +245,7 @@ def test_pair_keeps_the_kernel():
         (lambda: mlp((True, 1)), r"widths\[0\]"),
         (lambda: mlp((3, 1), activation="swish"), "activation"),
         (lambda: mlp((3, 1), activation=3), "activation"),
+        (lambda: mlp((3, 1), activation=Unhashable()), "activation"),
         (lambda: mlp((3, 1), parameterization="mup"), "parameterization"),
         (lambda: mlp((3, 1), parameterization=["ntk"]), "parameterization"),
         (lambda: mlp((3, 1), w_std=0.0), "w_std"),

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import os
 import pkgutil
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import adopt
 import check
@@ -434,6 +436,22 @@ def test_the_example_of_the_readme_runs_and_gives_what_it_says():
     exec(code[1], names)
     gram, limit = np.asarray(names["gram"]), np.asarray(names["limit"])
     assert 0.04 < np.linalg.norm(gram - limit) / np.linalg.norm(limit) < 0.16
+
+
+def test_what_kept_a_notebook_from_running_is_tried_once_more(monkeypatch, tmp_path):
+    asked = []
+
+    def run(filter_uris, timeout):
+        asked.append(sorted(map(os.path.basename, filter_uris)))
+        # Of these, one's kernel did not start; another's cell raises an error.
+        return SimpleNamespace(errored=[str(tmp_path / "a.ipynb")], excepted=filter_uris[1:])
+
+    monkeypatch.setattr(book, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(book, "chapters", lambda: [CHAPTERS["linearization"]])
+    executor = SimpleNamespace(run_and_cache=run)
+    monkeypatch.setattr(book, "load_executor", lambda kind, cache: executor)
+    book.execute()
+    assert asked == [["linearization.ipynb"], ["a.ipynb"]]
 
 
 def test_kept_outputs_serve_the_book_as_long_as_the_code_stays(monkeypatch, tmp_path):

@@ -6,7 +6,6 @@ wrong; each kind of finding is then a test of its own. The site must be built: `
 
 import functools
 import http.server
-import itertools
 import os
 import re
 import shutil
@@ -24,7 +23,10 @@ pytestmark = pytest.mark.site
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-VIEWS = ((1280, 900), (390, 844))  # a desk and a telephone, in CSS pixels
+DESK, TELEPHONE = (1280, 900), (390, 844)  # in CSS pixels
+# From one view to the next either the width or the mode changes: laying out a page full of formulas
+# anew takes most of the time.
+VIEWS = ((DESK, "light"), (DESK, "dark"), (TELEPHONE, "dark"), (TELEPHONE, "light"))
 
 KINDS = {
     "request": "pages must load nothing from elsewhere",
@@ -220,15 +222,14 @@ class Survey:
         tab.on("pageerror", lambda error: note("console", str(error)))
         tab.on("console", lambda line: line.type == "error" and note("console", line.text))
         tab.on("response", lambda answer: answer.status < 400 or note("console", answer.url))
-        for page in pages():
-            view = "while loading"
-            tab.emulate_media(color_scheme="light")
-            go(tab, self.address + page)
-            # Most of the time goes into typesetting a page; turning it costs little.
-            for (width, height), mode in itertools.product(VIEWS, ("light", "dark")):
-                view = f"at {width} px, {mode}"
-                tab.set_viewport_size({"width": width, "height": height})
+        for number, page in enumerate(pages()):
+            for place, (size, mode) in enumerate(VIEWS if number % 2 == 0 else VIEWS[::-1]):
+                tab.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
                 tab.emulate_media(color_scheme=mode)
+                if place == 0:
+                    view = "while loading"
+                    go(tab, self.address + page)
+                view = f"at {size[0]} px, {mode}"
                 tab.wait_for_selector(f"html[data-theme={mode}]")
                 for kind, detail in tab.evaluate(INSPECT):
                     note(kind, detail)

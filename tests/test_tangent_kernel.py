@@ -30,7 +30,9 @@ from ntklab.tangent_kernel import (
 
 
 def normal(seed, *shape, dtype=None):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
+    dtype = jnp.dtype(dtype or jnp.result_type(float))
+    # With its dtype given an array is only moved; otherwise a program is compiled for its shape.
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape).astype(dtype), dtype)
 
 
 @functools.partial(jax.jit, static_argnums=0)

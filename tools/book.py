@@ -103,7 +103,11 @@ def execute() -> None:
     for notebook in notebooks:
         cache.add_nb_to_project(notebook)
     executor = load_executor("local-parallel", cache)
-    executor.run_and_cache(filter_uris=notebooks, timeout=CELL_TIMEOUT)
+    outcome = executor.run_and_cache(filter_uris=notebooks, timeout=CELL_TIMEOUT)
+    if outcome.errored:
+        # Not a cell that raises, but a kernel that did not start or a database that was locked, as
+        # can happen to workers that do the same at the same time.
+        executor.run_and_cache(filter_uris=outcome.errored, timeout=CELL_TIMEOUT)
 
 
 def build(*, as_stored: bool = False) -> tuple[int, dict[str, float]]:

@@ -1,5 +1,6 @@
 """Random arrays that compile quickly."""
 
+import functools
 import math
 from typing import Any
 
@@ -8,6 +9,7 @@ from jax import Array
 from jaxtyping import Key
 
 
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
 def normal(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = None) -> Array:
     """The numbers of `jax.random.normal`, drawn along one axis.
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+
+from ntklab import _validate
 
 
 def climb(
@@ -46,9 +49,8 @@ def climb(
 
 def sphere_starts(n: int, count: int, seed: int, dtype: Any) -> Array:
     """All 2n axes, along which one coordinate takes the whole norm, and random directions."""
-    axes = jnp.eye(n, dtype=dtype)
-    random = jax.random.normal(jax.random.key(seed), (count, n), dtype)
-    return jnp.concatenate([axes, -axes, random])
+    random = np.asarray(jax.random.normal(jax.random.key(seed), (count, n), dtype))
+    return _validate.from_numpy(np.concatenate([np.eye(n), -np.eye(n), random]), dtype)
 
 
 def climb_sphere(height: Callable[[Array], Array], first: Array, steps: int) -> tuple[Array, Array]:

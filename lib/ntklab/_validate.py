@@ -19,10 +19,17 @@ def concrete(array: Any) -> bool:
     return not isinstance(array, jax.core.Tracer) and getattr(array, "is_fully_addressable", True)
 
 
+def from_numpy(values: Any, dtype: Any) -> Array:
+    """What NumPy has computed, as a JAX array: NumPy converts it, no program has to be compiled."""
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return jnp.asarray(np.asarray(values).astype(dtype, copy=False), dtype)
+
+
 def floating(name: str, value: Any, *, min_ndim: int, max_ndim: int | None = None) -> Array:
     """`value` as a finite floating-point array with an allowed number of axes."""
     try:
-        array = jnp.asarray(value)
+        from_host = isinstance(value, np.ndarray)
+        array = from_numpy(value, value.dtype) if from_host else jnp.asarray(value)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must be an array of numbers, got {type(value).__name__}"

@@ -76,9 +76,7 @@ def hypercube(n: int, *, dtype: Any = None) -> Float[Array, "points n"]:
         >>> hypercube(2).astype(int).tolist()
         [[1, 1], [-1, 1], [1, -1], [-1, -1]]
     """
-    n = _enumerable(n)
-    bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
-    return jnp.asarray(1 - 2 * bits, _validate.floating_dtype("dtype", dtype))
+    return _validate.from_numpy(_signs(_enumerable(n)), _validate.floating_dtype("dtype", dtype))
 
 
 def character(subset: Sequence[int], x: Float[Array | np.ndarray, "N n"]) -> Float[Array, " N"]:
@@ -96,7 +94,7 @@ def character(subset: Sequence[int], x: Float[Array | np.ndarray, "N n"]) -> Flo
         [-1.0]
     """
     x = _validate.points("x", x)
-    return jnp.prod(x[:, np.asarray(_subset(subset, x.shape[1]), int)], axis=1)
+    return _product_over(x, _inside(_subset(subset, x.shape[1]), x.shape[1]))
 
 
 def subset_number(subset: Sequence[int]) -> int:
@@ -130,8 +128,7 @@ def walsh_hadamard(
         >>> walsh_hadamard(character((0, 1), hypercube(2))).tolist()
         [0.0, 0.0, 0.0, 1.0]
     """
-    values = _on_the_cube("values", values)
-    return _sums_over_signs(values) / len(values)
+    return _coefficients(_on_the_cube("values", values))
 
 
 def inverse_walsh_hadamard(
@@ -165,8 +162,8 @@ def product_probabilities(n: int, mean: float, *, dtype: Any = None) -> Float[Ar
         >>> product_probabilities(1, 0.5).tolist()
         [0.75, 0.25]
     """
-    mean = _mean(mean)
-    return jnp.prod((1 + mean * hypercube(n, dtype=dtype)) / 2, axis=1)
+    chances = _product_chances(_enumerable(n), _mean(mean))
+    return _validate.from_numpy(chances, _validate.floating_dtype("dtype", dtype))
 
 
 def biased_character(
@@ -227,6 +224,30 @@ def _on_the_cube(name: str, values: Any) -> Array:
     if len(array) == 0 or len(array) & (len(array) - 1):
         raise ValueError(f"{name} must have a value for each of 2^n points, got {len(array)}")
     return array
+
+
+def _signs(n: int) -> np.ndarray:
+    """The points of the cube, by their bits."""
+    return 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+
+
+def _product_chances(n: int, mean: float) -> np.ndarray:
+    return np.prod((1 + mean * _signs(n)) / 2, axis=1)
+
+
+def _inside(subset: Sequence[int], n: int) -> np.ndarray:
+    """Which coordinates belong to the subset. One program serves subsets of every size."""
+    return np.isin(np.arange(n), subset)
+
+
+@jax.jit
+def _product_over(x: Array, inside: Any) -> Array:
+    return jnp.prod(jnp.where(inside, x, 1), axis=1)
+
+
+@jax.jit
+def _coefficients(values: Array) -> Array:
+    return _sums_over_signs(values) / len(values)
 
 
 @jax.jit
@@ -335,10 +356,10 @@ class SparseParities:
         subset = self._member(subset)
         _enumerable(self.n, "moments(subset) has the closed form for any n")
         points = hypercube(self.n, dtype=dtype)
-        uniform = jnp.full(len(points), 1 / len(points), points.dtype)
-        biased = product_probabilities(self.n, 0.5, dtype=points.dtype)
-        mixed = (1 - self.alpha) * uniform + self.alpha * biased
-        return Distribution(points, mixed, character(subset, points))
+        uniform = 1 / len(points)
+        mixed = (1 - self.alpha) * uniform + self.alpha * _product_chances(self.n, 0.5)
+        chances = _validate.from_numpy(mixed, points.dtype)
+        return Distribution(points, chances, character(subset, points))
 
     def moments(self, subset: Sequence[int], *, dtype: Any = None) -> Moments:
         r"""First and second moments in closed form, for any n.
@@ -349,16 +370,13 @@ class SparseParities:
         """
         subset = self._member(subset)
         dtype = _validate.floating_dtype("dtype", dtype)
-        inside = np.isin(np.arange(self.n), subset)
         second = np.full((self.n, self.n), self.alpha / 4)
         np.fill_diagonal(second, 1)
-        correlation = self.alpha * np.where(inside, 2.0 ** (1 - self.k), 2.0 ** (-1 - self.k))
-        return Moments(
-            jnp.full(self.n, self.alpha / 2, dtype),
-            jnp.asarray(second, dtype),
-            jnp.asarray(correlation, dtype),
-            jnp.asarray(self.alpha * 2.0**-self.k, dtype),
-        )
+        own, other = 2.0 ** (1 - self.k), 2.0 ** (-1 - self.k)
+        correlation = self.alpha * np.where(_inside(subset, self.n), own, other)
+        mean, label_mean = np.full(self.n, self.alpha / 2), self.alpha * 2.0**-self.k
+        moments = (mean, second, correlation, label_mean)
+        return Moments(*(_validate.from_numpy(moment, dtype) for moment in moments))
 
     def edge_bound(self, uniform_edge: float) -> float:
         r"""$\alpha/2 + (1 - \alpha)\gamma_0$: the uniform part counts for $1 - \alpha$."""
@@ -428,8 +446,8 @@ class LeakyParities:
 
     def leak(self, subset: Sequence[int], *, dtype: Any = None) -> Float[Array, " n"]:
         """x^I, the input at which the leaking examples gather."""
-        inside = np.isin(np.arange(self.n), self._member(subset))
-        return jnp.asarray(np.where(inside, 1, -1), _validate.floating_dtype("dtype", dtype))
+        leak = np.where(_inside(self._member(subset), self.n), 1, -1)
+        return _validate.from_numpy(leak, _validate.floating_dtype("dtype", dtype))
 
     def distribution(self, subset: Sequence[int], *, dtype: Any = None) -> Distribution:
         """The member of I, by enumeration.
@@ -443,9 +461,13 @@ class LeakyParities:
         # The bits of x^I are set off I.
         gathered = 2**self.n - 1 - subset_number(subset)
         share = (1 - self.alpha) / len(points)
-        probabilities = jnp.full(len(points), share, points.dtype).at[gathered].add(self.alpha)
+        chances = np.full(len(points), share)
+        chances[gathered] += self.alpha
+        labels = share / chances * np.prod(_signs(self.n)[:, list(subset)], axis=1)
         return Distribution(
-            points, probabilities, share / probabilities * character(subset, points)
+            points,
+            _validate.from_numpy(chances, points.dtype),
+            _validate.from_numpy(labels, points.dtype),
         )
 
     def moments(self, subset: Sequence[int], *, dtype: Any = None) -> Moments:
@@ -454,11 +476,11 @@ class LeakyParities:
         $\mathbb E x = \alpha x^I$, $\mathbb E x x^{\mathsf T} = (1 - \alpha)\mathrm{Id} +
         \alpha x^I (x^I)^{\mathsf T}$; labels are uncorrelated with every affine function.
         """
-        leak = self.leak(subset, dtype=dtype)
-        second = (1 - self.alpha) * jnp.eye(self.n, dtype=leak.dtype)
-        second = second + self.alpha * jnp.outer(leak, leak)
-        nothing = jnp.zeros_like(leak)
-        return Moments(self.alpha * leak, second, nothing, nothing[0])
+        dtype = _validate.floating_dtype("dtype", dtype)
+        leak = np.where(_inside(self._member(subset), self.n), 1, -1)
+        second = (1 - self.alpha) * np.eye(self.n) + self.alpha * np.outer(leak, leak)
+        moments = (self.alpha * leak, second, np.zeros(self.n), np.zeros(()))
+        return Moments(*(_validate.from_numpy(moment, dtype) for moment in moments))
 
     def edge_bound(self, uniform_edge: float) -> float:
         r"""$(1 - \alpha)\gamma_0$: on the leaking examples no predictor is better than 0."""
@@ -470,14 +492,10 @@ class LeakyParities:
         """Independent examples (x, y) of the member of I."""
         key = _validate.random_key("key", key)
         count = _validate.integer("count", count, at_least=1)
-        leak = self.leak(subset, dtype=dtype)
-        which, inputs, labels = jax.random.split(key, 3)
-        leaking = jax.random.bernoulli(which, self.alpha, (count,))
-        uniform = jax.random.rademacher(inputs, (count * self.n,), leak.dtype)
-        uniform = uniform.reshape(count, self.n)
-        x = jnp.where(leaking[:, None], leak, uniform)
-        coins = jax.random.rademacher(labels, (count,), leak.dtype)
-        return x, jnp.where(leaking, coins, character(subset, uniform))
+        inside = _inside(self._member(subset), self.n)
+        return _leaky_sample(
+            key, inside, self.alpha, count, _validate.floating_dtype("dtype", dtype)
+        )
 
     def _member(self, subset: Sequence[int]) -> tuple[int, ...]:
         chosen = _subset(subset, self.n)
@@ -487,6 +505,20 @@ class LeakyParities:
 
 
 ParityProblem = SparseParities | LeakyParities
+
+
+@functools.partial(jax.jit, static_argnames=("count", "dtype"))
+def _leaky_sample(
+    key: Array, inside: Any, alpha: Any, count: int, dtype: Any
+) -> tuple[Array, Array]:
+    which, inputs, labels = jax.random.split(key, 3)
+    leaking = jax.random.bernoulli(which, alpha, (count,))
+    uniform = jax.random.rademacher(inputs, (count * len(inside),), dtype)
+    uniform = uniform.reshape(count, len(inside))
+    leak = jnp.where(inside, 1, -1).astype(dtype)
+    x = jnp.where(leaking[:, None], leak, uniform)
+    coins = jax.random.rademacher(labels, (count,), dtype)
+    return x, jnp.where(leaking, coins, _product_over(uniform, inside))
 
 
 def square_loss(
@@ -511,6 +543,11 @@ def square_loss(
     h = _validate.floating("predictions", predictions, min_ndim=1, max_ndim=1)
     if h.shape != probabilities.shape:
         raise ValueError(f"predictions must have shape {probabilities.shape}, got {h.shape}")
+    return _square_loss(h, probabilities, label_means)
+
+
+@jax.jit
+def _square_loss(h: Array, probabilities: Array, label_means: Array) -> Array:
     return 0.5 + probabilities @ (h**2 / 2 - h * label_means)
 
 
@@ -582,6 +619,15 @@ def sample_sparse_parity(
         alpha = _validate.number("alpha", alpha)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must lie between 0 and 1, got {alpha:g}")
+    dtype = _validate.floating_dtype("dtype", dtype)
+    return _sparse_sample(key, _inside(subset, n), alpha, count, dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("count", "dtype"))
+def _sparse_sample(
+    key: Array, inside: Any, alpha: Any, count: int, dtype: Any
+) -> tuple[Array, Array]:
+    n = len(inside)
     which, bits = jax.random.split(key)
     biased = jax.random.bernoulli(which, alpha, (count,))
     below = jnp.where(biased, 192, 128).astype(jnp.uint8)
@@ -589,8 +635,8 @@ def sample_sparse_parity(
     # compiles quickly.
     words = jax.random.bits(bits, (count * -(-n // 4),), jnp.uint32)
     bytes_ = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(count, -1)[:, :n]
-    x = jnp.where(bytes_ < below[:, None], 1, -1).astype(_validate.floating_dtype("dtype", dtype))
-    return x, jnp.prod(x[:, np.asarray(subset, int)], axis=1)
+    x = jnp.where(bytes_ < below[:, None], 1, -1).astype(dtype)
+    return x, _product_over(x, inside)
 
 
 # --- the best predictor in a ball ---------------------------------------------------------------
@@ -656,16 +702,13 @@ def edge(
         True
     """
     _, probabilities, label_means = checked = _checked(distribution)
-    spectrum = _checked_spectrum(*_features_or_gram(kernel, checked[0]), probabilities)
-    targets = spectrum.vectors.T @ (jnp.sqrt(probabilities) * label_means)
-    norm_bound = _norm_bound(norm_bound)
-    multiplier, gain, norm = _solve(spectrum, targets, norm_bound)
-    shrunk = spectrum.values / _shifted(spectrum, multiplier)
-    weighted = spectrum.vectors @ (shrunk * targets)
-    # At a point of probability 0 the loss says nothing about h; report 0.
-    roots = jnp.sqrt(probabilities)
-    predictions = jnp.where(roots > 0, weighted / jnp.where(roots > 0, roots, 1), 0)
-    return BestPredictor(gain, 0.5 - gain, norm, predictions, multiplier)
+    features, gram = _features_or_gram(kernel, checked[0])
+    _nonnegative_diagonal(gram)
+    best, least, largest = _best(
+        features, gram, probabilities, label_means, _norm_bound(norm_bound)
+    )
+    _positive("kernel", least, largest)
+    return best
 
 
 def edges(
@@ -695,19 +738,19 @@ def edges(
     norm_bound = _norm_bound(norm_bound)
     points = _cube(problem.n, kernel)
     factor, gram = _features_or_gram(kernel, points)
+    _nonnegative_diagonal(gram)
     if problem.fixed_inputs:
         first = next(iter(problem.subsets()))
-        chances = jnp.asarray(problem.distribution(first, dtype=points.dtype).probabilities)
-        spectrum = _checked_spectrum(factor, gram, chances)
+        chances = problem.distribution(first, dtype=points.dtype).probabilities
         numbers = np.array([subset_number(subset) for subset in problem.subsets()])
-        # ⟨√P χ_I, v⟩ for all I in one transform.
-        targets = _sums_over_signs(jnp.sqrt(chances)[:, None] * spectrum.vectors)[numbers]
-        return _solve_many(spectrum, targets, norm_bound)
-    _checked_spectrum(factor, gram, jnp.full(len(points), 1 / len(points), points.dtype))
-    members = [problem.distribution(subset, dtype=points.dtype) for subset in problem.subsets()]
-    probabilities = jnp.stack([jnp.asarray(member.probabilities) for member in members])
-    labels = jnp.stack([jnp.asarray(member.label_means) for member in members])
-    return _solve_each(factor, gram, probabilities, labels, norm_bound)
+        found, least, largest = _solve_alike(factor, gram, chances, numbers, norm_bound)
+    else:
+        members = [problem.distribution(subset, dtype=points.dtype) for subset in problem.subsets()]
+        probabilities = np.stack([np.asarray(member.probabilities) for member in members])
+        labels = np.stack([np.asarray(member.label_means) for member in members])
+        found, least, largest = _solve_each(factor, gram, probabilities, labels, norm_bound)
+    _positive("kernel", least, largest)
+    return found
 
 
 def parity_edges(
@@ -766,16 +809,24 @@ def edge_from_moments(
     if sigma.shape != (len(c), len(c)):
         raise ValueError(f"second must have shape {(len(c), len(c))}, got {sigma.shape}")
     _symmetric("second", sigma)
-    c = c.astype(sigma.dtype)
+    found, least, largest = _solve_moments(
+        sigma, c.astype(sigma.dtype), _norm_bound(radius, "radius")
+    )
+    _positive("second", least, largest)
+    return found
+
+
+@jax.jit
+def _solve_moments(sigma: Array, c: Array, radius: Any) -> tuple[Array, Array, Array]:
     values, vectors = jnp.linalg.eigh(sigma)
-    _positive("second", values[0], values[-1])
+    least, largest = values[0], values[-1]
     cutoff = len(c) * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
     unreached = values <= cutoff
     values = jnp.where(unreached, 0, values)
     along = vectors.T @ c
     targets = jnp.where(unreached, 0, along / jnp.sqrt(jnp.where(unreached, 1, values)))
-    spectrum = _Spectrum(values, vectors, unreached, jnp.ones((), sigma.dtype), values[0])
-    return _solve(spectrum, targets, _norm_bound(radius, "radius"))[1]
+    spectrum = _Spectrum(values, vectors, unreached, jnp.ones((), sigma.dtype), least)
+    return _solve(spectrum, targets, radius)[1], least, largest
 
 
 class _Spectrum(NamedTuple):
@@ -838,16 +889,6 @@ def _features_or_gram(kernel: Any, points: Array) -> tuple[Array | None, Array |
             f"kernel must be a function or features of {len(points)} points, got {features.shape}"
         )
     return features.astype(points.dtype), None
-
-
-def _checked_spectrum(
-    features: Array | None, gram: Array | None, probabilities: Array
-) -> _Spectrum:
-    """The spectrum of a kernel that must be positive semidefinite where there is probability."""
-    _nonnegative_diagonal(gram)
-    spectrum = _spectrum(features, gram, probabilities)
-    _positive("kernel", spectrum.least, jnp.max(spectrum.values))
-    return spectrum
 
 
 def _nonnegative_diagonal(gram: Array | None) -> None:
@@ -928,6 +969,38 @@ def _solve(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> tuple[Array,
 
 
 @jax.jit
+def _best(
+    features: Array | None,
+    gram: Array | None,
+    probabilities: Array,
+    label_means: Array,
+    norm_bound: Any,
+) -> tuple[BestPredictor, Array, Array]:
+    """The best predictor; the smallest and the largest eigenvalue."""
+    spectrum, roots = _spectrum(features, gram, probabilities), jnp.sqrt(probabilities)
+    targets = spectrum.vectors.T @ (roots * label_means)
+    multiplier, gain, norm = _solve(spectrum, targets, norm_bound)
+    shrunk = spectrum.values / _shifted(spectrum, multiplier)
+    weighted = spectrum.vectors @ (shrunk * targets)
+    # At a point of probability 0 the loss says nothing about h; report 0.
+    predictions = jnp.where(roots > 0, weighted / jnp.where(roots > 0, roots, 1), 0)
+    best = BestPredictor(gain, 0.5 - gain, norm, predictions, multiplier)
+    return best, spectrum.least, jnp.max(spectrum.values)
+
+
+@jax.jit
+def _solve_alike(
+    features: Array | None, gram: Array | None, probabilities: Array, numbers: Any, norm_bound: Any
+) -> tuple[Array, Array, Array]:
+    """Edges on parities of the same inputs; the smallest and the largest eigenvalue."""
+    spectrum = _spectrum(features, gram, probabilities)
+    # ⟨√P χ_I, v⟩ for all I in one transform.
+    targets = _sums_over_signs(jnp.sqrt(probabilities)[:, None] * spectrum.vectors)[numbers]
+    found = _solve_many(spectrum, targets, norm_bound)
+    return found, spectrum.least, jnp.max(spectrum.values)
+
+
+@jax.jit
 def _solve_many(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> Array:
     one = lambda row: _solve(spectrum, row, norm_bound)[1]  # noqa: E731
     if targets.size <= 2**18:
@@ -956,8 +1029,11 @@ def _solve_each(
     probabilities: Array,
     labels: Array,
     norm_bound: Any,
-) -> Array:
-    """Edges where the inputs differ from member to member: one spectrum each."""
+) -> tuple[Array, Array, Array]:
+    """Edges where inputs differ from member to member; the extreme eigenvalues for uniform ones.
+
+    Each member has a spectrum of its own.
+    """
 
     def one(member: tuple[Array, Array]) -> Array:
         chances, means = member
@@ -965,7 +1041,10 @@ def _solve_each(
         targets = spectrum.vectors.T @ (jnp.sqrt(chances) * means)
         return _solve(spectrum, targets, norm_bound)[1]
 
-    return jax.lax.map(one, (probabilities, labels))
+    uniform = jnp.full_like(probabilities[0], 1 / probabilities.shape[1])
+    spectrum = _spectrum(features, gram, uniform)
+    found = jax.lax.map(one, (probabilities, labels))
+    return found, spectrum.least, jnp.max(spectrum.values)
 
 
 # --- bounds for every kernel --------------------------------------------------------------------
@@ -1180,15 +1259,19 @@ def linear_model_of_the_expansion(
     def outputs(theta: Array) -> Array:
         return jnp.ravel(network.apply(unravel(theta), x))
 
-    values, change = jax.jvp(outputs, (flat,), (step,))
-    features = jnp.concatenate([values[:, None], jax.jacobian(outputs)(flat)], axis=1)
-    weights = jnp.concatenate([jnp.ones(1), step])
+    @jax.jit
+    def expansion() -> tuple[Array, Array, Array]:
+        return *jax.jvp(outputs, (flat,), (step,)), jax.jacobian(outputs)(flat)
+
+    values, change, slopes = map(np.asarray, expansion())
+    features = np.concatenate([values[:, None], slopes], axis=1)
+    weights = np.concatenate([np.ones(1), np.asarray(step)])
     if not output_feature:
-        features, weights = features[:, 1:], step
-    kernel = empirical_ntk(network.apply, start, x, include_output=True)
-    linear_error = jnp.max(jnp.abs(features @ weights - values - change))
-    kernel_error = jnp.max(jnp.abs(features @ features.T - kernel))
-    tolerance = rounding_tolerance(float(jnp.max(kernel)))
+        features, weights = features[:, 1:], weights[1:]
+    kernel = np.asarray(empirical_ntk(network.apply, start, x, include_output=True))
+    linear_error = np.max(np.abs(features @ weights - values - change))
+    kernel_error = np.max(np.abs(features @ features.T - kernel))
+    tolerance = rounding_tolerance(float(np.max(kernel)))
     return [
         Check("expansion against linear predictor", float(linear_error), "<=", 0, tolerance),
         Check("Gram matrix against the kernel", float(kernel_error), "<=", 0, tolerance),
@@ -1212,18 +1295,18 @@ def null_risk_is_one_half(
     The loss straight from the law of (x, y), every label by itself, for h = 0 and for the best
     multiple of a random h, found on a grid of step 1e-3.
     """
-    points, chances, means = SparseParities(n, k, alpha).distribution(range(k))
-    h = jax.random.normal(jax.random.key(seed), (len(points),))
+    points, chances, means = map(np.asarray, SparseParities(n, k, alpha).distribution(range(k)))
+    h = np.asarray(jax.random.normal(jax.random.key(seed), (len(points),)))
 
-    def loss(predictions: Array) -> Array:
+    def loss(predictions: np.ndarray) -> Any:
         positive = (1 + means) / 2
         up, down = predictions - label_scale, predictions + label_scale
-        return jnp.sum(chances * (positive * up**2 + (1 - positive) * down**2)) / 2
+        return np.sum(chances * (positive * up**2 + (1 - positive) * down**2), axis=-1) / 2
 
-    best = jnp.sum(chances * h * means) / jnp.sum(chances * h**2)
-    grid = best + jnp.linspace(-0.2, 0.2, 401)
-    found = 0.5 - jnp.min(jax.vmap(lambda scale: loss(scale * h))(grid))
-    promised = jnp.sum(chances * h * means) ** 2 / (2 * jnp.sum(chances * h**2))
+    best = np.sum(chances * h * means) / np.sum(chances * h**2)
+    grid = best + np.linspace(-0.2, 0.2, 401)
+    found = 0.5 - np.min(loss(grid[:, None] * h))
+    promised = np.sum(chances * h * means) ** 2 / (2 * np.sum(chances * h**2))
     return [
         Check("loss of predicting 0", float(loss(0 * h)), "==", 0.5, rounding_tolerance()),
         Check(
@@ -1379,7 +1462,7 @@ def memorization_edge(
     chosen = generator.choice(others, size=p, replace=False)
     if hit:
         chosen[0] = leaking
-    indicators = jnp.eye(2**n)[:, chosen]
+    indicators = np.eye(2**n)[:, chosen]
     found = float(edge(indicators, problem.distribution(subset)).edge)
     least = float(jnp.min(parity_edges(indicators, n)))
     share, tolerance = p / 2 ** (n + 1), rounding_tolerance(0.1)
@@ -1516,9 +1599,9 @@ def sharper_norm_bound(
         measured = parity_edges(_the_answer(label), n, norm_bound)[-1]
     else:
         chosen = example_kernels(n)[kernel]
-        measured = jnp.mean(parity_edges(chosen, n, norm_bound)[targets])
-    characters = _sums_over_signs(jnp.eye(2**n, dtype=points.dtype))[:, targets]
-    attained = jnp.mean(parity_edges(characters, n, norm_bound)[targets])
+        measured = np.mean(np.asarray(parity_edges(chosen, n, norm_bound))[targets])
+    characters = inverse_walsh_hadamard(np.eye(2**n)[:, targets])
+    attained = np.mean(np.asarray(parity_edges(characters, n, norm_bound))[targets])
     largest = largest_mean_edge(norm_bound, len(targets))
     bound = sharp_norm_bound(norm_bound, len(targets))
     tolerance = rounding_tolerance()

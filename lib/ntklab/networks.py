@@ -106,7 +106,7 @@ def activation_function(activation: str | type_of_activation) -> type_of_activat
     approximation), `softplus`, `identity`.
 
     Raises:
-        ValueError: for an unknown name or something that is not callable.
+        ValueError: for an unknown name, or something that is not callable or not hashable.
 
     Examples:
         >>> float(activation_function("relu")(jnp.float32(-1.0)))
@@ -117,6 +117,13 @@ def activation_function(activation: str | type_of_activation) -> type_of_activat
         return ACTIVATIONS[activation]
     if not callable(activation):
         raise ValueError(f"activation must be a name or a callable, got {activation!r}")
+    try:
+        hash(activation)
+    except TypeError as error:
+        raise ValueError(
+            "activation must be hashable: compiled programs are found again by it; "
+            f"got {activation!r}"
+        ) from error
     return activation
 
 
@@ -201,7 +208,7 @@ class _DenseStack:
         )
 
     def __call__(self, params: Any, x: Array) -> Array:
-        return self.layerwise(params, x, None)[0]
+        return _outputs(self, params, x)
 
     def offset_widths(self, params: Any) -> tuple[int, ...]:
         return self.widths
@@ -300,7 +307,7 @@ class _Shallow:
         return _random.normal(key, (self.width, d), dtype)
 
     def __call__(self, params: Any, x: Array) -> Array:
-        return self.layerwise(params, x, None)[0]
+        return _outputs(self, params, x)
 
     def offset_widths(self, params: Any) -> tuple[int, ...]:
         return (self.width,)
@@ -383,6 +390,12 @@ class _DensePair(_Pair):
         f_plus, layers_plus = self.apply.layerwise(plus, x, halves[0])
         f_minus, layers_minus = self.apply.layerwise(minus, x, halves[1])
         return (f_plus - f_minus) * float(np.sqrt(0.5)), layers_plus + layers_minus
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _outputs(model: Any, params: Any, x: Array) -> Array:
+    """Of a model made of dense layers, as one program where nothing is traced."""
+    return model.layerwise(params, x, None)[0]
 
 
 @functools.partial(jax.jit, static_argnames=("arrays", "dtype"))

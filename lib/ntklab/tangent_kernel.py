@@ -512,7 +512,12 @@ def standard_ntk_limit(
     """
     depth = _validate.integer("depth", depth, at_least=1)
     layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    grams = (layers.covariance - b_std**2) / w_std**2
+    return _growing_part(layers, b_std**2, w_std**2)
+
+
+@jax.jit
+def _growing_part(layers: "_Layers", b_var: Any, w_var: Any) -> Array:
+    grams = (layers.covariance - b_var) / w_var
     return jnp.sum(_propagated(grams, layers.derivative)[1:], axis=0)
 
 
@@ -579,8 +584,8 @@ def _check_quadrature(
     x: Array, depth: int, rules: tuple["_Moments", "_Moments"], w_var: float, b_var: float, n: int
 ) -> None:
     """Raise where two orders of quadrature disagree on the diagonal of the kernel."""
-    coarse, fine = (_diagonal(x, depth, moments, w_var, b_var) for moments in rules)
-    error = float(jnp.max(jnp.abs(coarse - fine) / jnp.maximum(fine, jnp.finfo(x.dtype).tiny)))
+    coarse, fine = (np.asarray(_diagonal(x, depth, moments, w_var, b_var)) for moments in rules)
+    error = float(np.max(np.abs(coarse - fine) / np.maximum(fine, jnp.finfo(x.dtype).tiny)))
     if error > QUADRATURE_TOLERANCE:
         raise ValueError(
             f"quadrature_order must be higher for points of this size: {n} and {2 * n} nodes "
@@ -692,12 +697,6 @@ class _Moments(NamedTuple):
 def _moments(activation: str | Activation, order: int) -> _Moments:
     """Closed forms for ReLU and erf, quadrature for the rest."""
     function = networks.activation_function(activation)
-    try:
-        hash(function)
-    except TypeError as error:
-        raise ValueError(
-            f"activation must be hashable: compiled kernels are found again by it; got {function!r}"
-        ) from error
     if function is networks.ACTIVATIONS["relu"]:
         return _RELU
     if function is networks.ACTIVATIONS["erf"]:

@@ -147,10 +147,11 @@ class _Data(NamedTuple):
 
 def _data(distribution: Any) -> _Data:
     # The square loss of predicting 0 checks all that there is to check.
-    points = jnp.ones((1, 1))
     if isinstance(distribution, Distribution):
         points = _validate.points("distribution.points", distribution.points)
-    square_loss(jnp.zeros(len(points), points.dtype), distribution)
+    else:
+        points = _validate.from_numpy(np.ones((1, 1)), float)
+    square_loss(np.zeros(len(points), points.dtype), distribution)
     return _Data(points, *(jnp.asarray(column, points.dtype) for column in distribution[1:]))
 
 
@@ -479,21 +480,23 @@ def tangent_edge_from_descent(
         raise ValueError(f"run must be a Descent, got {type(run).__name__}")
     data, loss = _data(distribution), run.loss
     tau = _validate.number("accuracy", run.accuracy if accuracy is None else accuracy, at_least=0)
-    features = _features(_checked_model(apply, run.start, data.points), data.points, apply=apply)
+    features = np.asarray(
+        _features(_checked_model(apply, run.start, data.points), data.points, apply=apply)
+    )
     local = _radius(features)
     radius = local if scale is None else _validate.number("scale", scale, above=0)
     if radius < local * (1 - 1e-5):
         raise ValueError(f"scale must be at least R₀ = {local:g}, got {radius:g}")
     start, slopes = features[:, 0], features[:, 1:]
-    bias = float(jnp.max(jnp.abs(start))) if from_null else 0.0
-    gradient = _expected(loss, start, slopes, data)
-    stays = bool(jnp.linalg.norm(gradient) <= tau)
-    origin = jnp.zeros_like(start) if from_null else start
-    direction = _expected(loss, origin, slopes, data)
-    size = float(jnp.linalg.norm(direction))
+    bias = float(np.max(np.abs(start))) if from_null else 0.0
+    gradient = np.asarray(_expected(loss, start, slopes, data))
+    stays = bool(np.linalg.norm(gradient) <= tau)
+    origin = np.zeros_like(start) if from_null else start
+    direction = np.asarray(_expected(loss, origin, slopes, data))
+    size = float(np.linalg.norm(direction))
     s = max(0.0, tau / (loss.curvature * radius) - bias) / radius if radius > 0 else 0.0
     moved = origin - (s / size if size > 0 else 0.0) * (slopes @ direction)
-    h = start if stays else moved
+    h = _validate.from_numpy(start if stays else moved, features.dtype)
     constant = 0.0 if from_null and not stays else 1.0
     promised = 0.0
     if not stays and radius > 0:
@@ -631,24 +634,28 @@ def average_tangent_kernel(
     return _average(_features_along(apply, path, _validate.points("x", x)))
 
 
-def _average(stacked: Array) -> AverageKernel:
+def _average(stacked: np.ndarray) -> AverageKernel:
     steps, count, size = stacked.shape
-    features = np.asarray(stacked).transpose(1, 0, 2).reshape(count, steps * size)
+    features = stacked.transpose(1, 0, 2).reshape(count, steps * size)
     features = features / np.asarray(math.sqrt(steps), features.dtype)
     rank = int(np.linalg.matrix_rank(features))
-    return AverageKernel(jnp.asarray(features), rank, steps * size, _radius(features))
+    return AverageKernel(
+        _validate.from_numpy(features, features.dtype), rank, steps * size, _radius(features)
+    )
 
 
-def _features_along(apply: Any, path: Any, x: Array) -> Array:
+def _features_along(apply: Any, path: Any, x: Array) -> np.ndarray:
     """Features at every point of a path, `[T + 1, N, p + 1]`."""
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(path)]
+    path = jax.tree.map(np.asarray, path)
+    leaves = jax.tree.leaves(path)
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
             f"path must have an axis of T + 1 in front of every leaf, got lengths {sorted(lengths)}"
         )
     steps = [jax.tree.map(lambda leaf, t=t: leaf[t], path) for t in range(lengths.pop())]
-    return jnp.stack([_features(_checked_model(apply, p, x), x, apply=apply) for p in steps])
+    features = [_features(_checked_model(apply, p, x), x, apply=apply) for p in steps]
+    return np.stack([np.asarray(block) for block in features])
 
 
 class Promise(NamedTuple):
@@ -777,28 +784,30 @@ def edge_from_label_free_run(
         raise ValueError(f"scale must be at least {local:g}, the largest norm of the features")
     if radius == 0:
         raise ValueError("path must have features that are not 0 everywhere")
-    weights = data.probabilities * data.label_means
-    directions = jnp.einsum("i,tip->tp", weights, stacked[:, :, 1:])
-    correlations = jnp.linalg.norm(directions, axis=1)
+    weights = np.asarray(data.probabilities) * np.asarray(data.label_means)
+    directions = np.einsum("i,tip->tp", weights, stacked[:, :, 1:])
+    correlations = np.linalg.norm(directions, axis=1)
     last = len(stacked) - 1
-    time = last if last == 0 else int(jnp.argmax(correlations[:-1]))
+    time = last if last == 0 else int(np.argmax(correlations[:-1]))
     if time < last and float(correlations[time]) > tau:
         size = tau / radius**2
         h = size * (stacked[time, :, 1:] @ directions[time]) / correlations[time]
     else:
         time, size, h = last, 1.0, stacked[last, :, 0]
+    predictions = _validate.from_numpy(h, stacked.dtype)
     bound = max(radius, tau / radius)
+    found = [edge(features, distribution, bound).edge for features in stacked]
     average = _average(stacked)
     balls = (bound, bound * math.sqrt(last + 1))
     narrow, wide = (edge(average.features, distribution, ball).edge for ball in balls)
     return LabelFreeEdge(
-        correlations=correlations,
+        correlations=_validate.from_numpy(correlations, stacked.dtype),
         time=time,
-        predictions=h,
-        edge=_gain(SQUARE, jnp.zeros_like(h), h, data),
+        predictions=predictions,
+        edge=_gain(SQUARE, np.zeros_like(h), predictions, data),
         norm=size * _radius(stacked[time]),
         norm_bound=bound,
-        edges=jnp.stack([edge(features, distribution, bound).edge for features in stacked]),
+        edges=_validate.from_numpy(np.stack(found), stacked.dtype),
         kernel_edge=narrow,
         kernel_edge_wide=wide,
         rank=average.rank,
