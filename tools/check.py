@@ -92,13 +92,14 @@ def say(text: str) -> None:
 PYTEST = ["-m", "pytest", "-q"]
 EVERYWHERE = ["-m", "not (site or colab or once)"]
 UNIT_TESTS = ["tests", *EVERYWHERE]
+REPOSITORY = "tests/test_repository.py"
 # The examples of the docstrings, and the failing cases that the errata show.
 DOCTEST = ["--doctest-modules", "--doctest-glob=*.md", "book/reference/errata.md"]
 # The unit tests compile thousands of programs to run each once on a few numbers. The chapters,
 # which compute at length, keep the better half of the optimizations.
 UNIT, BOOK = one_pass(level=0), one_pass(level=1)
 X64 = {"JAX_ENABLE_X64": "1"}
-# The longest first, and those that wait for others not too late: both workers end together.
+# The longest first, after what they wait for: both workers end together.
 PARTS = [
     Part("book", ["tools/book.py", "--as-stored"]),
     Part("unit64", [*PYTEST, *UNIT_TESTS, "--ignore=tests/test_results.py"], UNIT | X64),
@@ -107,8 +108,9 @@ PARTS = [
     Part("ledger", [*PYTEST, "tests/test_results.py", *EVERYWHERE], UNIT | X64),
     Part("unit32", [*PYTEST, *UNIT_TESTS, "lib", *DOCTEST], UNIT),
     Part("site", [*PYTEST, "tests", "-m", "site"], after=("book",)),
-    # What does not depend on the floating-point mode.
-    Part("once", [*PYTEST, "tests", "-m", "once"], UNIT | X64),
+    # What does not depend on the floating-point mode: of the library, and of the repository.
+    Part("once", [*PYTEST, "tests", "-m", "once", f"--ignore={REPOSITORY}"], UNIT | X64),
+    Part("tools", [*PYTEST, REPOSITORY], UNIT),
     Part("types", ["-m", "mypy"]),
     Part("lint", ["-m", "ruff", "check", "--quiet", "."]),
     Part("format", ["-m", "ruff", "format", "--check", "."]),
