@@ -1,10 +1,14 @@
 """The ledger: every entry holds as stated and fails when broken, and its own machinery is sound."""
 
+import importlib.util
 import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import docutils.nodes
+import docutils.utils
 import numpy as np
 import pytest
 from ntklab import results
@@ -250,6 +254,41 @@ def test_a_label_is_taken_once(empty_ledger):
 
     with pytest.raises(ValueError, match=r"^label must be new"):
         results.result("S24", "Claim 0", chapter="linearization", falsified_by={"n": 3})(other)
+
+
+# --- what the results map reads of a report -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def course_tables():
+    """The extension of the site, which is no package."""
+    path = Path(__file__).parents[1] / "book" / "_ext" / "course_tables.py"
+    spec = importlib.util.spec_from_file_location("course_tables", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("stated", "broken", "fault"),
+    [
+        (1, 3, None),
+        (1, 2, "S24-Claim-0 does not fail with its hypothesis broken"),
+        (3, 4, "S24-Claim-0 does not hold: n < 3 = 3, bound ≤ 2"),
+        (None, 3, "S24-Claim-0 has no report in the chapter linearization"),
+    ],
+)
+def test_the_results_map_finds_fault(empty_ledger, course_tables, stated, broken, fault):
+    checks = [[Check("n < 3", n, "<=", 2)] for n in (stated or 0, broken)]
+    report = results.Report(registered(), *map(tuple, checks))
+    page = docutils.utils.new_document("page")
+    for shown in [checks[0][0], *([report] if stated else [])]:
+        page += docutils.nodes.raw("", shown._repr_html_(), format="html")
+    found = course_tables.reported(page)
+    assert list(found) == (["S24, Claim 0"] if stated else [])
+    faults = course_tables.faults(report.entry, *found.get("S24, Claim 0", ([], [])))
+    assert list(faults) == ([fault] if fault else [])
 
 
 # --- the command --------------------------------------------------------------------------------

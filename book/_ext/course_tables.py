@@ -7,7 +7,7 @@ not hold, or does not fail with its hypothesis broken, is a warning, and so fail
 """
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from docutils import nodes
@@ -77,7 +77,7 @@ class _FillTables(SphinxPostTransform):
         entries = [entry for entry in results.all_results() if entry.source == source]
         reports: dict[str, tuple[list[_Row], list[_Row]]] = {}
         for chapter in {entry.chapter for entry in entries}:
-            reports |= _reports(self.env.get_doctree(f"book/{chapter}"))
+            reports |= reported(self.env.get_doctree(f"book/{chapter}"))
         rows = [self._entry(entry, *reports.get(entry.title, ([], []))) for entry in entries]
         if not rows:
             _LOG.warning("the ledger has no result of source %r", source)
@@ -86,15 +86,13 @@ class _FillTables(SphinxPostTransform):
     def _entry(
         self, entry: results.Result, stated: Sequence[_Row], broken: Sequence[_Row]
     ) -> list[Any]:
-        if not stated:
-            _LOG.warning("%s has no report in the chapter %s", entry.key, entry.chapter)
-        elif all(row[-1] == _HOLDS for row in broken):
-            _LOG.warning("%s does not fail with its hypothesis broken", entry.key)
+        for fault in faults(entry, stated, broken):
+            _LOG.warning(fault)
         anchor = f"{entry.function.__module__}.{entry.function.__name__}"
         return [
             [nodes.strong(text=entry.label, ids=[anchor]), nodes.Text(f" {entry.statement}")],
             self._places(entry),
-            [line for row in stated for line in self._verdict(entry, row)],
+            [line for row in stated for line in self._verdict(row)],
         ]
 
     def _places(self, entry: results.Result) -> list[nodes.Node]:
@@ -118,10 +116,8 @@ class _FillTables(SphinxPostTransform):
         code = nodes.literal(text=name)
         return nodes.reference("", "", code, internal=True, refuri=f"{page}#{name}")
 
-    def _verdict(self, entry: results.Result, row: _Row) -> list[nodes.Node]:
+    def _verdict(self, row: _Row) -> list[nodes.Node]:
         what, value, bound, verdict = row
-        if verdict != _HOLDS:
-            _LOG.warning("%s does not hold: %s = %s, bound %s", entry.key, what, value, bound)
         mark = "✓" if verdict == _HOLDS else "✗"
         number = nodes.inline(text=f"{value} {bound}", classes=["course-number"])
         return [_line(nodes.Text(f"{mark} {what}")), _line(number)]
@@ -140,7 +136,18 @@ class _FillTables(SphinxPostTransform):
         return node
 
 
-def _reports(chapter: nodes.document) -> dict[str, tuple[list[_Row], list[_Row]]]:
+def faults(entry: results.Result, stated: Sequence[_Row], broken: Sequence[_Row]) -> Iterator[str]:
+    """What is wrong with an entry, by its report; the report of one that has none is empty."""
+    if not stated:
+        yield f"{entry.key} has no report in the chapter {entry.chapter}"
+    elif all(row[-1] == _HOLDS for row in broken):
+        yield f"{entry.key} does not fail with its hypothesis broken"
+    for what, value, bound, verdict in stated:
+        if verdict != _HOLDS:
+            yield f"{entry.key} does not hold: {what} = {value}, bound {bound}"
+
+
+def reported(chapter: nodes.document) -> dict[str, tuple[list[_Row], list[_Row]]]:
     """The reports among a chapter's outputs: what holds as stated, and what with a break."""
     reports = {}
     for output in chapter.findall(nodes.raw):
