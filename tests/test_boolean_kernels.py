@@ -56,6 +56,23 @@ def test_points_and_characters_by_their_bits(n, dtype):
         np.testing.assert_array_equal(bk.character(subset, points), signs)
 
 
+def test_whole_numbers_beyond_32_bits_keep_their_size(no_hook):
+    assert float(bk.character((0,), np.array([[2**40]]))[0]) == 2.0**40
+
+
+@pytest.mark.parametrize("x", [[[10**400]], np.ma.array([[1.0]], mask=[[True]])])
+def test_what_is_no_array_of_numbers_is_named(x, no_hook):
+    with pytest.raises(ValueError, match=r"^x must be an array of numbers"):
+        bk.character((0,), x)
+
+
+@pytest.mark.parametrize("problem", [SparseParities(3, 2, 0.3), LeakyParities(3, 0.3)])
+def test_edges_of_traced_features(problem):
+    features = bk.hypercube(3)
+    traced = jax.jit(lambda phi: bk.edges(phi, problem, 1.0))(features)
+    np.testing.assert_allclose(traced, bk.edges(features, problem, 1.0), atol=10 * EPS)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
 @pytest.mark.parametrize("axes", [(), (3,), (2, 2)])
 def test_transform_against_the_dense_matrix(n, axes, dtype):

@@ -190,10 +190,13 @@ def colab_environment(published: Path, colab_python: Path, tmp_path: Path) -> di
 
 def with_stored_outputs(copy: Any, chapter: Any) -> Any:
     """The copy with the chapter's outputs, those of the install cell aside, and the probe."""
-    stored = iter(cell for cell in chapter.cells if cell.cell_type == "code")
-    code = [cell for cell in copy.cells if cell.cell_type == "code"]
-    for cell in code:
-        source = next(stored)
+    stored, code = (
+        [cell for cell in notebook.cells if cell.cell_type == "code"]
+        for notebook in (chapter, copy)
+    )
+    for source, cell in zip(stored, code, strict=True):
+        # Outputs are confirmed for the code that gave them, not for an older copy's.
+        assert cell.source == source.source, "the copy is not the chapter's, run `make book`"
         cell.execution_count, cell.outputs = source.execution_count, source.outputs
     code[0].metadata.tags = ["nbval-ignore-output"]
     seen = repr((True, importlib.metadata.version("jax")))

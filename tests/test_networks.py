@@ -223,6 +223,20 @@ def test_pair_keeps_the_kernel():
     )
 
 
+def test_points_in_any_form(no_hook):
+    """What NumPy makes an array of, be it a list or an object that knows how."""
+
+    class Table:
+        def __array__(self, dtype=None, copy=None):
+            return np.ones((2, 3), dtype)
+
+    for network in (mlp((4, 1)), shallow(4)):
+        params = network.init(jax.random.key(0), 3)
+        expected = network.apply(params, jnp.ones((2, 3)))
+        for x in (Table(), [[1.0] * 3] * 2):
+            np.testing.assert_allclose(network.apply(params, x), expected, rtol=1e-6)
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 

@@ -66,7 +66,8 @@ class _FillTables(SphinxPostTransform):
             state = "runs" if data["succeeded"] else "fails"
             title = self.env.titles[docname].astext()
             link = self._link("std", "doc", f"/{docname}", title)
-            rows.append([link, str(covered), state, f"{data['runtime'] or 0:.0f} s"])
+            time = f"{data['runtime']:.0f} s" if data["runtime"] else "–"
+            rows.append([link, str(covered), state, time])
         heads = ["Chapter", "Results on the ledger", "State", "Run time"]
         return _table(heads, rows, "course-status")
 

@@ -49,8 +49,9 @@ def climb(
 
 def sphere_starts(n: int, count: int, seed: int, dtype: Any) -> Array:
     """All 2n axes, along which one coordinate takes the whole norm, and random directions."""
-    random = np.asarray(jax.random.normal(jax.random.key(seed), (count, n), dtype))
-    return _validate.from_numpy(np.concatenate([np.eye(n), -np.eye(n), random]), dtype)
+    with jax.ensure_compile_time_eval():
+        random = np.asarray(jax.random.normal(jax.random.key(seed), (count, n), dtype))
+        return _validate.from_numpy(np.concatenate([np.eye(n), -np.eye(n), random]), dtype)
 
 
 def climb_sphere(height: Callable[[Array], Array], first: Array, steps: int) -> tuple[Array, Array]:

@@ -22,15 +22,20 @@ def concrete(array: Any) -> bool:
 def from_numpy(values: Any, dtype: Any) -> Array:
     """What NumPy has computed, as a JAX array: NumPy converts it, no program has to be compiled."""
     dtype = jax.dtypes.canonicalize_dtype(dtype)
-    return jnp.asarray(np.asarray(values).astype(dtype, copy=False), dtype)
+    with np.errstate(over="ignore"):  # too large for 32 bits is infinite
+        return jnp.asarray(np.asarray(values).astype(dtype, copy=False), dtype)
 
 
 def floating(name: str, value: Any, *, min_ndim: int, max_ndim: int | None = None) -> Array:
     """`value` as a finite floating-point array with an allowed number of axes."""
     try:
-        from_host = isinstance(value, np.ndarray)
-        array = from_numpy(value, value.dtype) if from_host else jnp.asarray(value)
-    except (TypeError, ValueError) as error:
+        if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
+            # The whole numbers of an array become floats before JAX can cut them to 32 bits.
+            whole = value.dtype == np.bool_ or np.issubdtype(value.dtype, np.integer)
+            array = from_numpy(value, float if whole else value.dtype)
+        else:
+            array = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{name} must be an array of numbers, got {type(value).__name__}"
         ) from error

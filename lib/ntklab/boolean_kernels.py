@@ -745,9 +745,12 @@ def edges(
         numbers = np.array([subset_number(subset) for subset in problem.subsets()])
         found, least, largest = _solve_alike(factor, gram, chances, numbers, norm_bound)
     else:
-        members = [problem.distribution(subset, dtype=points.dtype) for subset in problem.subsets()]
-        probabilities = np.stack([np.asarray(member.probabilities) for member in members])
-        labels = np.stack([np.asarray(member.label_means) for member in members])
+        with jax.ensure_compile_time_eval():  # known, even where the kernel is traced
+            members = [
+                problem.distribution(subset, dtype=points.dtype) for subset in problem.subsets()
+            ]
+            probabilities = np.stack([np.asarray(member.probabilities) for member in members])
+            labels = np.stack([np.asarray(member.label_means) for member in members])
         found, least, largest = _solve_each(factor, gram, probabilities, labels, norm_bound)
     _positive("kernel", least, largest)
     return found

@@ -361,11 +361,12 @@ def _members(problem: LeakyParities) -> tuple[Array, np.ndarray, Array]:
     """The cube, the numbers of the subsets, and x^I of each."""
     if not isinstance(problem, LeakyParities):
         raise ValueError(f"problem must be LeakyParities, got {type(problem).__name__}")
-    points = hypercube(problem.n)
     numbers = np.array([subset_number(subset) for subset in problem.subsets()])
-    # The bits of x^I are set off I.
-    leaks = np.asarray(points)[len(points) - 1 - numbers]
-    return points, numbers, _validate.from_numpy(leaks, points.dtype)
+    with jax.ensure_compile_time_eval():
+        points = hypercube(problem.n)
+        # The bits of x^I are set off I.
+        leaks = np.asarray(points)[len(points) - 1 - numbers]
+        return points, numbers, _validate.from_numpy(leaks, points.dtype)
 
 
 @functools.partial(jax.jit, static_argnums=4)

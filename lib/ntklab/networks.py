@@ -149,7 +149,7 @@ def mlp(
 
     Args:
         widths: hidden widths and, last, the number of outputs, such as `(1024, 1024, 1)`.
-        activation: a name of `ACTIVATIONS` or any callable on arrays.
+        activation: a name of `ACTIVATIONS` or any hashable callable on arrays.
         parameterization: `ntk`, `standard` or `ntk-fan-out`.
         w_std: $\sigma_w > 0$.
         b_std: $\sigma_b \ge 0$; at 0 the network has no biases.
@@ -208,7 +208,7 @@ class _DenseStack:
         )
 
     def __call__(self, params: Any, x: Array) -> Array:
-        return _outputs(self, params, x)
+        return _outputs(self, params, jnp.asarray(x))
 
     def offset_widths(self, params: Any) -> tuple[int, ...]:
         return self.widths
@@ -263,7 +263,7 @@ def shallow(
 
     Args:
         width: m, the number of units.
-        activation: a name of `ACTIVATIONS` or any callable on arrays.
+        activation: a name of `ACTIVATIONS` or any hashable callable on arrays.
         output_weights: $a$, `[m]`; by default the signs $+1, -1, +1, \dots$
 
     Returns:
@@ -307,7 +307,7 @@ class _Shallow:
         return _random.normal(key, (self.width, d), dtype)
 
     def __call__(self, params: Any, x: Array) -> Array:
-        return _outputs(self, params, x)
+        return _outputs(self, params, jnp.asarray(x))
 
     def offset_widths(self, params: Any) -> tuple[int, ...]:
         return (self.width,)
@@ -328,7 +328,8 @@ def unbiased(network: Network) -> Network:
     r"""The paired network $(f(\theta) - f(\theta'))/\sqrt2$, with $\theta' = \theta$ at
     initialization.
 
-    Its output starts at exactly 0 and its tangent kernel is the original's: the two copies add
+    Its output starts at exactly 0 (compiled together with what is around it, a pair of pairs may be
+    off by rounding) and its tangent kernel is the original's: the two copies add
     $\tfrac12 \Theta$ each. Both copies are trained.
 
     Args:

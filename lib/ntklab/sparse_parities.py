@@ -903,9 +903,9 @@ def _training_program(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _regime(n: int, count: int, seed: Any, stretch: Any) -> tuple[Array, Array]:
+def _regime(n: int, count: int, key: Array, stretch: Any) -> tuple[Array, Array]:
     """θ with coordinates in [−2/n, 2/n] and, one or more, in [3/n, 5/n]; and which are those."""
-    choose, low, high, always = jax.random.split(jax.random.key(seed), 4)
+    choose, low, high, always = jax.random.split(key, 4)
     chosen = jax.random.bernoulli(choose, 0.4, (count, n))
     one = jax.random.randint(always, (count, 1), 0, n)
     chosen = chosen | (jnp.arange(n) == one)
@@ -931,7 +931,7 @@ def two_regimes(
     All points of the cube, random θ in the second regime; the expansion by automatic
     differentiation. `stretch` widens the interval of the coordinates that should not be selected.
     """
-    x, pairs = hypercube(n), _regime(n, draws, seed, stretch)
+    x, pairs = hypercube(n), _regime(n, draws, jax.random.key(seed), stretch)
 
     @jax.jit
     def distances() -> tuple[Array, Array]:

@@ -785,7 +785,7 @@ def edge_from_label_free_run(
     if radius == 0:
         raise ValueError("path must have features that are not 0 everywhere")
     weights = np.asarray(data.probabilities) * np.asarray(data.label_means)
-    directions = np.einsum("i,tip->tp", weights, stacked[:, :, 1:])
+    directions = weights @ stacked[:, :, 1:]
     correlations = np.linalg.norm(directions, axis=1)
     last = len(stacked) - 1
     time = last if last == 0 else int(np.argmax(correlations[:-1]))
