@@ -400,7 +400,7 @@ def test_the_book_executes_only_what_changed_and_fails_on_warnings(notebook, tmp
 def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, capfd):
     (tmp_path / "test_two.py").write_text("def test_a(): pass\ndef test_b(): assert False\n")
     monkeypatch.setattr(check, "REPORTS", tmp_path)
-    monkeypatch.setattr(check, "timings", lambda: {"make book": 300.0})
+    monkeypatch.setattr(check, "timings", lambda: {"make test": 500.0})
     pytest_part = [*check.PYTEST, "-c", "/dev/null", str(tmp_path)]
     parts = {"good": ["-c", ""], "bad": ["-c", "raise SystemExit(3)"], "tests": pytest_part}
     monkeypatch.setattr(check, "PARTS", [check.Part(name, call) for name, call in parts.items()])
@@ -411,7 +411,7 @@ def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, ca
 
     code, lines = run("good")
     assert code == 0 and lines[-1].startswith("1 passed, 0 failed in ")
-    assert [line for line in lines if line.startswith("make book") and line.endswith("over")]
+    assert [line for line in lines if line.startswith("make test") and line.endswith("over")]
     code, lines = run("good", "bad", "tests")
     assert code == 1 and lines[-1].startswith("2 passed, 2 failed in ")
     assert {"=== good: passed", "=== bad: 1 failed", "=== tests: 1 failed"} <= set(lines)
@@ -491,16 +491,16 @@ def test_one_pass_names_only_flags_that_xla_knows(monkeypatch):
     assert "optimization_level=0" in one_pass(level=0)["XLA_FLAGS"]
 
 
-def test_the_time_of_a_build_counts_what_was_kept_once(monkeypatch):
-    """Executed now: a. Kept: b, in an old version and in the present one; two run at a time."""
-    kept = {1: ("b", 300.0), 3: ("a", 30.0), 2: ("b", 40.0)}
-    measured = {}
-    monkeypatch.setattr(book, "build", lambda as_stored: (0, {"a": 30.0}))
-    monkeypatch.setattr(book, "kept_outputs", lambda: kept)
-    monkeypatch.setattr(book, "record", measured.update)
-    monkeypatch.setattr(book.os, "cpu_count", lambda: 2)
-    assert book.main(["--as-stored"]) == 0
-    assert not measured
-    assert book.main([]) == 0
-    assert measured["chapter a"] == 30.0
-    assert 20 <= measured["make book"] < 40
+def test_the_time_of_a_build_is_that_of_all_chapters_two_at_a_time(monkeypatch, capsys):
+    seconds = {f"chapter {path.stem}": 10.0 for path in chapters()} | {"rendering": 30.0}
+    monkeypatch.setattr(check, "timings", lambda: dict(seconds))
+    monkeypatch.setattr(check.os, "cpu_count", lambda: 2)
+
+    def shown() -> str:
+        check.print_budgets()
+        lines = capsys.readouterr().out.splitlines()
+        return next(line for line in lines if line.startswith("make book")).split()[2]
+
+    assert float(shown()) == 30 + 5 * len(chapters())
+    seconds.popitem()
+    assert shown() == "-"
