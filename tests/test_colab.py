@@ -257,6 +257,14 @@ def test_another_output_than_the_stored_one_fails(
             validate(notebook, tmp_path, "--nbval-current-env")
 
 
+def test_outputs_are_not_confirmed_for_other_code() -> None:
+    chapter = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("2 + 2")])
+    copy = without_outputs(chapter)
+    copy.cells[0].source = "2 + 3"
+    with pytest.raises(AssertionError, match="run `make book`"):
+        with_stored_outputs(copy, chapter)
+
+
 def without_outputs(notebook: Any) -> Any:
     copy = deepcopy(notebook)
     for cell in copy.cells:

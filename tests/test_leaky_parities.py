@@ -210,6 +210,13 @@ def test_the_step_by_hand(dtype):
     np.testing.assert_allclose(printed, expected, rtol=rounding)
 
 
+def test_losses_inside_a_trace():
+    """All that they are made of is known there too."""
+    problem = LeakyParities(4, 0.2)
+    traced = jax.jit(lambda: lp.losses_after_step(problem))()
+    np.testing.assert_allclose(traced, lp.losses_after_step(problem), rtol=1e-6)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_all_members_have_loss_alpha(version):
     losses = lp.losses_after_step(LeakyParities(6, 0.3), repaired=version)

@@ -221,6 +221,13 @@ def test_any_admissible_error_leaves_the_bands_intact(n, k, alpha, seed):
     assert np.all((theta[k:] >= -1e-9) & (theta[k:] <= 2 + 1e-9))
 
 
+def test_the_worst_error_inside_a_trace():
+    def search():
+        return worst_gradient_error(PROBLEM, (0, 1), 0.2, starts=2, steps=3).loss
+
+    np.testing.assert_allclose(jax.jit(search)(), search(), rtol=1e-5)
+
+
 @pytest.mark.float64
 def test_the_adversary_uses_its_budget_and_wins_beyond_it():
     problem = SparseParities(5, 2, 0.4)
