@@ -379,7 +379,7 @@ def test_all_parities_as_features_attain_the_bound():
 
 X = np.ones((3, 4))
 PROBLEM = LeakyParities(4, 0.5)
-LARGE = LeakyParities(20, 0.5)
+LARGE = LeakyParities(40, 0.5)  # to count its subsets takes days: refused before that
 
 
 @pytest.mark.parametrize(

@@ -361,9 +361,9 @@ def _members(problem: LeakyParities) -> tuple[Array, np.ndarray, Array]:
     """The cube, the numbers of the subsets, and x^I of each."""
     if not isinstance(problem, LeakyParities):
         raise ValueError(f"problem must be LeakyParities, got {type(problem).__name__}")
-    numbers = np.array([subset_number(subset) for subset in problem.subsets()])
     with jax.ensure_compile_time_eval():
-        points = hypercube(problem.n)
+        points = hypercube(problem.n)  # first: it refuses an n whose subsets take long to count
+        numbers = np.array([subset_number(subset) for subset in problem.subsets()])
         # The bits of x^I are set off I.
         leaks = np.asarray(points)[len(points) - 1 - numbers]
         return points, numbers, _validate.from_numpy(leaks, points.dtype)
