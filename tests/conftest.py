@@ -1,5 +1,6 @@
 """What every test shares: the floating-point mode, strict dtypes and repeatable random cases."""
 
+import gc
 import os
 
 # Without a reader: figures need no window.
@@ -34,6 +35,12 @@ def compiled_programs():
     """Those of one file are dropped after it: kept, they come to gigabytes in one process."""
     yield
     jax.clear_caches()
+
+
+def pytest_collection_finish():
+    """Garbage is collected a thousand times: not again among what the imports have made."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config, items):

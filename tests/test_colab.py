@@ -23,7 +23,7 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 import yaml
-from project import record
+from project import published_site, record
 
 from book import forget_stale_outputs, keep_outputs
 
@@ -94,8 +94,7 @@ def test_copy_has_the_chapters_code_and_no_outputs(chapter: str) -> None:
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_links_of_the_copy_resolve_on_the_site(chapter: str) -> None:
-    owner, name = ADDRESS.removeprefix("https://github.com/").split("/")
-    site = f"https://{owner.lower()}.github.io/{name}/"
+    site = published_site(*ADDRESS.removeprefix("https://github.com/").split("/"))
     text = "\n".join(cell.source for cell in copy_of(chapter).cells)
     links = [unquote(link) for link in re.findall(rf"\]\({re.escape(site)}([^)\s]*)\)", text)]
     assert links
@@ -115,7 +114,9 @@ def colab_python() -> Path:
     key = hashlib.sha256(" ".join([sys.version, *PINS]).encode()).hexdigest()[:12]
     home = BUILD / "colab-env" / key
     python = home / "bin" / "python"
-    if not (home / "base.txt").exists():
+    if (home / "versions.txt").exists():
+        reset(python)  # of what a run that was interrupted may have left
+    else:
         shutil.rmtree(home, ignore_errors=True)
         run(sys.executable, "-m", "venv", home)
         uv("install", python, *PINS)
@@ -124,7 +125,7 @@ def colab_python() -> Path:
         launch = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec = {"argv": launch, "display_name": "Colab", "language": "python"}
         (kernel / "kernel.json").write_text(json.dumps(spec))
-        (home / "base.txt").write_text("\n".join(installed(python)))
+        (home / "versions.txt").write_text("\n".join(installed(python)))
     return python
 
 
@@ -135,14 +136,26 @@ def uv(command: str, python: Path, *arguments: str) -> str:
 
 
 def installed(python: Path) -> list[str]:
-    return sorted(package["name"] for package in json.loads(uv("list", python, "--format=json")))
+    packages = json.loads(uv("list", python, "--format=json"))
+    return sorted(f"{package['name']}=={package['version']}" for package in packages)
 
 
-def reset(python: Path) -> None:
-    """Take away what an earlier chapter's install cell has brought."""
-    base = (python.parents[1] / "base.txt").read_text().split()
-    if extra := sorted(set(installed(python)) - set(base)):
-        uv("uninstall", python, *extra)
+def changes(base: list[str], now: list[str]) -> tuple[list[str], list[str]]:
+    """The names that have come to the base, and what of it is gone or has another version."""
+    names = {pin.split("==")[0] for pin in base}
+    added = [name for name, _ in (pin.split("==") for pin in now) if name not in names]
+    return added, [pin for pin in base if pin not in now]
+
+
+def reset(python: Path) -> list[str]:
+    """Take away what an install cell has brought, put back what it moved; what that was."""
+    base = (python.parents[1] / "versions.txt").read_text().split()
+    added, moved = changes(base, installed(python))
+    if added:
+        uv("uninstall", python, *added)
+    if moved:
+        uv("install", python, "--no-deps", *moved)
+    return moved
 
 
 @pytest.fixture(scope="session")
@@ -226,10 +239,20 @@ def test_the_chapter_runs_in_colab_and_gives_its_outputs(
 ) -> None:
     path = ROOT / "book" / f"{chapter}.ipynb"
     notebook = with_stored_outputs(copy_of(chapter), nbformat.read(path, as_version=4))
-    reset(colab_python)
-    seconds = validate(notebook, tmp_path, "--nbval-kernel-name=colab", **colab_environment)
+    try:
+        seconds = validate(notebook, tmp_path, "--nbval-kernel-name=colab", **colab_environment)
+    finally:
+        moved = reset(colab_python)
+    assert not moved, f"the install cell has moved what Colab has: {', '.join(moved)}"
     keep_outputs(path, seconds)
     record({f"chapter {chapter}": seconds})
+
+
+def test_what_an_install_cell_moves_is_seen() -> None:
+    base = ["ipywidgets==7.7.1", "jax==0.10.2", "numpy==2.4.6"]
+    assert changes(base, base) == ([], [])
+    assert changes(base, [*base, "ntklab==0.1.0", "optax==0.2.8"]) == (["ntklab", "optax"], [])
+    assert changes(base, ["jax==0.10.2", "numpy==2.4.7"]) == ([], [base[0], base[2]])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import colorsys
 import doctest
 import io
+import itertools
 from fractions import Fraction
 
 import jax.numpy as jnp
@@ -17,6 +18,30 @@ from ntklab import figures
 pytestmark = pytest.mark.once  # nothing here depends on the floating-point mode
 
 PAPER, DARK_PAPER = np.ones(3), np.full(3, 0.08)  # white, and white after invert(.92)
+
+# What linear RGB becomes where the cones for long or for middle waves are missing: Machado,
+# Oliveira and Fernandes (2009), A physiologically-based model for simulation of color vision
+# deficiency, at severity 1.
+SIGHT = {
+    "full": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+}
+# In CIELAB. Side by side 2.3 is just noticeable (Mahy et al., 1994); thin lines that lie apart
+# need several times that.
+APART = 10
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +65,36 @@ def inverted(rgb):
     return np.clip(rotation @ (0.92 - 0.84 * np.asarray(rgb)), 0, 1)
 
 
+def linear(rgb):
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb, sight):
+    """CIELAB of a colour of a screen, as a kind of sight sees it."""
+    to_xyz = np.array(
+        [
+            [0.4124564, 0.3575761, 0.1804375],
+            [0.2126729, 0.7151522, 0.072175],
+            [0.0193339, 0.119192, 0.9503041],
+        ]
+    )
+    t = to_xyz @ np.clip(SIGHT[sight] @ linear(np.asarray(rgb)), 0, 1) / to_xyz.sum(axis=1)
+    x, y, z = np.where(t > (6 / 29) ** 3, np.cbrt(t), t * (29 / 6) ** 2 / 3 + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def distance(one, other, sight):
+    """How far two colours are apart, on the white page or the dark one, whichever is less."""
+    pair = [np.array(mpl.colors.to_rgb(colour)) for colour in (one, other)]
+    return min(
+        float(np.linalg.norm(np.subtract(*(lab(page(rgb), sight) for rgb in pair))))
+        for page in (np.asarray, inverted)
+    )
+
+
 def contrast(rgb, paper):
     def luminance(colour):
-        linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
+        return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
 
     light, dark = sorted([luminance(np.asarray(rgb)), luminance(paper)], reverse=True)
     return (light + 0.05) / (dark + 0.05)
@@ -75,6 +126,40 @@ def test_inversion_keeps_hues(name):
     rgb = mpl.colors.to_rgb(figures.COLORS[name])
     before, after = colorsys.rgb_to_hsv(*rgb)[0], colorsys.rgb_to_hsv(*inverted(rgb))[0]
     assert abs((before - after + 0.5) % 1 - 0.5) < 0.06
+
+
+def test_distance_is_that_of_the_known():
+    assert lab([1, 0, 0], "full") == pytest.approx([53.24, 80.09, 67.20], abs=0.01)
+    for sight in SIGHT:
+        assert lab(PAPER, sight) == pytest.approx([100, 0, 0], abs=0.01)
+    # Matplotlib's own red, green and orange, which these readers confuse.
+    assert distance("tab:red", "tab:green", "full") > 5 * APART
+    assert distance("tab:red", "tab:green", "deuteranopia") < APART
+    assert distance("tab:orange", "tab:green", "protanopia") < APART
+
+
+@pytest.mark.parametrize(
+    ("sight", "close"),
+    [("full", set()), ("protanopia", set()), ("deuteranopia", {("green", "grey")})],
+)
+def test_colours_stay_apart_for_the_colour_blind(sight, close):
+    pairs = itertools.combinations(figures.COLORS, 2)
+    distances = {
+        (one, other): distance(figures.COLORS[one], figures.COLORS[other], sight)
+        for one, other in pairs
+    }
+    assert {pair for pair, apart in distances.items() if apart < APART} == close, distances
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_maps_are_safe_for_the_colour_blind(axes, sight):
+    red_blue, blues = (figures.kernel_image(axes, sign * np.eye(2)).cmap for sign in (-1, 1))
+    # An entry and its negative, from a fifth of the limit on; below it both are pale.
+    for entry in np.linspace(0.2, 1, 9):
+        assert distance(red_blue((1 - entry) / 2), red_blue((1 + entry) / 2), sight) > APART
+    shades = [mpl.colors.to_rgb(blues(share)) for share in np.linspace(0, 1, 21)]
+    assert (np.diff([lab(rgb, sight)[0] for rgb in shades]) < 0).all()
+    assert (np.diff([lab(inverted(rgb), sight)[0] for rgb in shades]) > 0).all()
 
 
 def test_lines_differ_without_colour():
@@ -144,18 +229,32 @@ def test_band_axis_runs_over_seeds(axes):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"axes": None}, "axes: expected matplotlib axes, got None"),
         ({"x": [[1, 2]]}, "x: expected one axis"),
+        ({"x": None}, "x: expected an array of real numbers, got None"),
+        ({"x": ["a", "b"]}, "x: expected an array of real numbers, got .'a', 'b'."),
+        ({"x": [1, np.nan]}, "x: expected finite numbers, got NaN or infinity"),
         ({"samples": np.ones((4, 3))}, r"samples: expected shape \(seeds, 2\).*got \(4, 3\)"),
         ({"samples": np.ones((2, 4)), "axis": 0}, r"samples: expected shape \(seeds, 2\)"),
         ({"samples": np.ones((0, 2))}, "samples: expected shape"),
         ({"samples": [[1.0, np.nan]]}, "samples: expected finite"),
+        ({"samples": [[1], [1, 2]]}, "samples: expected an array of numbers, got .*1, 2"),
+        ({"samples": np.ones((4, 2)) * 1j}, "samples: expected an array of real numbers"),
+        ({"label": 3}, "label: expected a text or None, got 3"),
+        ({"color": "blau"}, "color: expected a matplotlib colour, got 'blau'"),
         ({"axis": 2}, "axis: expected 0 or 1, got 2"),
-        ({"level": 1.0}, r"level: expected a number in \(0, 1\), got 1.0"),
+        ({"axis": 0.0}, "axis: expected 0 or 1, got 0.0"),
+        ({"level": 1.0}, "level must lie strictly between 0 and 1, got 1"),
+        ({"level": np.nan}, "level must be finite, got nan"),
+        ({"level": "a"}, "level must be a number, got 'a'"),
+        ({"marker": "zz"}, "line: expected properties of a line, got .'marker': 'zz'"),
+        ({"linwidth": 2}, "line: expected properties of a line, got .'linwidth': 2"),
     ],
 )
-def test_band_refuses(axes, changed, message):
-    with pytest.raises(ValueError, match=message):
-        figures.band(axes, **{"x": [1, 2], "samples": np.ones((4, 2))} | changed)
+def test_band_refuses(axes, changed, message, no_hook):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        figures.band(**{"axes": axes, "x": [1, 2], "samples": np.ones((4, 2))} | changed)
+    assert not axes.lines
 
 
 def test_slope_is_the_power_law(axes):
@@ -181,17 +280,30 @@ def test_exponents_are_written_as_fractions(exponent, text):
 
 
 @pytest.mark.parametrize(
-    ("x", "through", "message"),
+    ("changed", "message"),
     [
-        ([1.0], (1, 1), "x: expected two or more positive"),
-        ([0.0, 1.0], (1, 1), "x: expected two or more positive"),
-        ([1.0, np.inf], (1, 1), "x: expected two or more positive"),
-        ([1.0, 2.0], (0, 1), r"through: expected two positive numbers, got \(0, 1\)"),
+        ({"axes": "a"}, "axes: expected matplotlib axes, got 'a'"),
+        ({"x": [1.0]}, "x: expected two or more positive"),
+        ({"x": [0.0, 1.0]}, "x: expected two or more positive"),
+        ({"x": [1.0, np.inf]}, "x: expected finite numbers, got NaN or infinity"),
+        ({"x": "a"}, "x: expected an array of real numbers, got 'a'"),
+        ({"exponent": None}, "exponent must be a number, got None"),
+        ({"exponent": np.nan}, "exponent must be finite, got nan"),
+        ({"exponent": 1e4}, "exponent: expected finite values at both ends, got 10000"),
+        ({"through": (0, 1)}, r"through: expected two positive numbers, got \(0, 1\)"),
+        ({"through": (1,)}, r"through: expected two numbers, got \(1,\)"),
+        ({"through": None}, "through: expected two numbers, got None"),
+        ({"through": (1, np.nan)}, r"through\[1\] must be finite, got nan"),
+        ({"through": ("a", 1)}, r"through\[0\] must be a number, got 'a'"),
+        ({"variable": None}, "variable: expected a text, got None"),
+        ({"label": 3}, "label: expected a text or None, got 3"),
+        ({"color": 3}, "color: expected a matplotlib colour, got 3"),
     ],
 )
-def test_slope_refuses(axes, x, through, message):
-    with pytest.raises(ValueError, match=message):
-        figures.slope(axes, x, -1, through=through)
+def test_slope_refuses(axes, changed, message, no_hook):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        figures.slope(**{"axes": axes, "x": [1, 2], "exponent": -1, "through": (1, 1)} | changed)
+    assert not axes.lines
 
 
 def test_label_stands_at_the_last_finite_point_in_the_lines_colour(axes):
@@ -200,7 +312,7 @@ def test_label_stands_at_the_last_finite_point_in_the_lines_colour(axes):
     assert (label.xy, label.get_text(), label.get_color()) == ((2, 7), "network", "red")
 
 
-def test_label_refuses(axes):
+def test_label_refuses(axes, no_hook):
     (line,) = axes.plot([0, 1], [0, 1])
     with pytest.raises(ValueError, match="text: expected a text, or a line with a label"):
         figures.label_line_end(line)
@@ -209,6 +321,14 @@ def test_label_refuses(axes):
         figures.label_line_end(nothing, "x")
     with pytest.raises(ValueError, match="line: expected a line drawn on axes"):
         figures.label_line_end(plt.Line2D([0], [0]), "x")
+    with pytest.raises(ValueError, match=r"^line: expected a matplotlib line, got None"):
+        figures.label_line_end(None, "x")
+    with pytest.raises(ValueError, match=r"^text: expected a text or None, got 3"):
+        figures.label_line_end(line, 3)
+    with pytest.raises(ValueError, match=r"^offset must be a number, got None"):
+        figures.label_line_end(line, "x", offset=None)
+    with pytest.raises(ValueError, match=r"^offset must be finite, got nan"):
+        figures.label_line_end(line, "x", offset=np.nan)
 
 
 @pytest.mark.parametrize(
@@ -235,17 +355,27 @@ def test_kernel_image_bar_is_optional():
 
 
 @pytest.mark.parametrize(
-    ("matrix", "limits", "message"),
+    ("changed", "message"),
     [
-        (np.ones(3), None, r"matrix: expected shape \(N1, N2\), got \(3,\)"),
-        (np.ones((0, 3)), None, "matrix: expected shape"),
-        (np.array([[np.inf]]), None, "matrix: expected finite"),
-        (np.eye(2), (1, 1), r"limits: expected \(low, high\).*got \(1, 1\)"),
+        ({"axes": None}, "axes: expected matplotlib axes, got None"),
+        ({"matrix": np.ones(3)}, r"matrix: expected shape \(N1, N2\), got \(3,\)"),
+        ({"matrix": np.ones((0, 3))}, "matrix: expected shape"),
+        ({"matrix": np.array([[np.inf]])}, "matrix: expected finite"),
+        ({"matrix": "a"}, "matrix: expected an array of real numbers, got 'a'"),
+        ({"matrix": [[1j]]}, "matrix: expected an array of real numbers, got .*1j"),
+        ({"matrix": [[10**400]]}, "matrix: expected an array of numbers, got .*1000"),
+        ({"limits": (1, 1)}, r"limits: expected \(low, high\).*got \(1, 1\)"),
+        ({"limits": (1,)}, r"limits: expected two numbers, got \(1,\)"),
+        ({"limits": 3}, "limits: expected two numbers, got 3"),
+        ({"limits": (0, np.nan)}, r"limits\[1\] must be finite, got nan"),
+        ({"label": 3}, "label: expected a text or None, got 3"),
+        ({"colorbar": "no"}, "colorbar: expected True or False, got 'no'"),
     ],
 )
-def test_kernel_image_refuses(axes, matrix, limits, message):
-    with pytest.raises(ValueError, match=message):
-        figures.kernel_image(axes, matrix, limits=limits)
+def test_kernel_image_refuses(axes, changed, message, no_hook):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        figures.kernel_image(**{"axes": axes, "matrix": np.eye(2)} | changed)
+    assert not axes.images
 
 
 def test_panel_labels_count_through_the_grid():
@@ -259,9 +389,15 @@ def test_panel_labels_count_through_the_grid():
     ]
 
 
-def test_panel_labels_refuse():
-    _, panels = plt.subplots(1, 2)
-    with pytest.raises(ValueError, match="titles: expected 2, one for each panel, got 1"):
-        figures.panel_labels(panels, ["one"])
-    with pytest.raises(ValueError, match="panels: expected at most 26"):
-        figures.panel_labels([panels[0]] * 27)
+def test_panel_labels_refuse(axes, no_hook):
+    for panels, titles, message in [
+        ([axes] * 2, ["one"], "titles: expected 2, one for each panel, got 1"),
+        ([axes] * 2, "ab", "titles: expected a sequence, got 'ab'"),
+        ([axes] * 2, 3, "titles: expected a sequence, got 3"),
+        ([axes] * 2, ["one", 2], r"titles\[1\]: expected str, got 2"),
+        ([axes] * 27, (), "panels: expected at most 26"),
+        (axes, (), "panels: expected a sequence, got <Axes"),
+        ([axes, None], (), r"panels\[1\]: expected Axes, got None"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{message}"):
+            figures.panel_labels(panels, titles)

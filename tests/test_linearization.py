@@ -260,17 +260,17 @@ def test_rate_from_the_quantiles_of_the_margins():
 
 
 def test_the_proof_of_the_bound():
-    """Its two halves: few margins below r (Hoeffding), few units moved by more than r.
-
-    With r = B^{2/3} N^{-1/3} the first gives at most rN + √(N log(1/δ)/2) flips and the second
-    B²/r²; Cauchy–Schwarz turns k flips into an error of at most B√k/√N.
+    """Its two halves at the threshold c = B^{2/3} m^{-1/3}: margins below c, by Hoeffding at most
+    M = cm√(2/π) + √(m log(1/δ)/2) of them, and beyond them √q B − cq ≤ B²/4c.
     """
     for width, radius, delta in itertools.product((64, 4096, 10**6), (0.1, 1, 8), (0.01, 0.5)):
-        r = radius ** (2 / 3) * width ** (-1 / 3)
-        flips = r * width + np.sqrt(width * np.log(1 / delta) / 2) + radius**2 / r**2
-        error = radius * np.sqrt(flips / width)
+        c = radius ** (2 / 3) * width ** (-1 / 3)
+        flips = c * width * np.sqrt(2 / np.pi) + np.sqrt(width * np.log(1 / delta) / 2)
+        error = (np.sqrt(flips) * radius + radius**2 / (4 * c)) / np.sqrt(width)
+        first = 1.15 * radius ** (4 / 3) / width ** (1 / 6)
+        sharper = first + 0.85 * radius * (np.log(1 / delta) / width) ** (1 / 4)
         bound = relu_error_bound(width=width, radius=float(radius), failure_probability=delta)
-        assert error <= bound
+        assert error <= sharper <= bound
 
 
 def test_bounds_work_under_jit(no_hook):

@@ -247,6 +247,10 @@ class Unhashable:
         return t
 
 
+WEIGHTS = ({"weight": np.ones((3, 2), np.float32)}, {"weight": np.ones((1, 3), np.float32)})
+POINTS = np.ones((4, 2), np.float32)
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
@@ -269,13 +273,27 @@ class Unhashable:
         (lambda: mlp((3, 1), w_std="1"), "w_std"),
         (lambda: mlp((3, 1), w_std=1j), "w_std"),
         (lambda: mlp((3, 1), w_std=True), "w_std"),
+        (lambda: mlp((3, 1), w_std=10**400), "w_std"),
         (lambda: mlp((3, 1), b_std=-0.1), "b_std"),
         (lambda: mlp((3, 1), b_std=np.inf), "b_std"),
         (lambda: jax.jit(lambda s: mlp((3, 1), w_std=s).init(jax.random.key(0), 1))(1.0), "w_std"),
         (lambda: mlp((3, 1)).init(jax.random.key(0), 0), "d"),
         (lambda: mlp((3, 1)).init(jax.random.key(0), 2.0), "d"),
         (lambda: mlp((3, 1)).init(jax.random.key(0), 2, dtype=int), "dtype"),
+        (lambda: mlp((3, 1)).init(jax.random.key(0), 2, dtype="single precision"), "dtype"),
         (lambda: mlp((3, 1)).init(0, 2), "key"),
+        (lambda: mlp((3, 1), b_std=1.0).apply(WEIGHTS, POINTS), "params"),
+        (lambda: mlp((3, 1)).apply(({"weight": jnp.ones((3, 2)), "bias": 0},), POINTS), "params"),
+        (lambda: mlp((3, 2)).apply(WEIGHTS, POINTS), "params"),
+        (lambda: mlp((3, 3, 1)).apply(WEIGHTS, POINTS), "params"),
+        (lambda: mlp((3,)).apply(WEIGHTS, POINTS), "params"),
+        (lambda: mlp((3, 1)).apply((), POINTS), "params"),
+        (lambda: mlp((3, 1)).apply(None, POINTS), "params"),
+        (lambda: mlp((3, 1)).apply(jnp.ones((3, 2)), POINTS), "params"),
+        (lambda: shallow(3).apply(jnp.ones((4, 2)), POINTS), "params"),
+        (lambda: shallow(3).apply(jnp.ones(3), POINTS), "params"),
+        (lambda: unbiased(mlp((3, 1))).apply((*WEIGHTS, WEIGHTS), POINTS), "params"),
+        (lambda: unbiased(mlp((3, 1))).apply(jnp.ones(2), POINTS), "params"),
         (lambda: shallow(0), "width"),
         (lambda: shallow(3, activation="swish"), "activation"),
         (lambda: shallow(3, output_weights=[1.0, 2.0]), "output_weights"),

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import itertools
 import os
 import pkgutil
 import re
@@ -9,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import adopt
 import check
@@ -25,7 +28,16 @@ from nbval.plugin import get_sanitize_patterns
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from project import ROOT, address, chapters, files, one_pass, text_files
+from project import (
+    CELL_TIMEOUT,
+    ROOT,
+    address,
+    chapters,
+    files,
+    one_pass,
+    published_site,
+    text_files,
+)
 
 import book
 
@@ -54,7 +66,21 @@ def test_every_address_of_the_repository_is_the_one_in_the_configuration():
     other_owner = (
         rf"(github\.com|githubusercontent\.com|google\.com/github)/(?!{owner}/)[\w-]+/{name}"
     )
-    assert not found(rf"{other_owner}|//(?!{owner}\.)[\w-]+\.github\.io/{name}", text_files())
+    assert not found(rf"{other_owner}|//(?!(?i:{owner})\.)[\w-]+\.github\.io/{name}", text_files())
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "site"),
+    [
+        ("some-one", "a.course", "https://some-one.github.io/a.course/"),
+        ("Some-One", "A.Course", "https://some-one.github.io/A.Course/"),
+        ("some-one", "some-one.github.io", "https://some-one.github.io/"),
+        ("Some-One", "Some-One.github.io", "https://some-one.github.io/"),
+        ("some-one", "one.github.io", "https://some-one.github.io/one.github.io/"),
+    ],
+)
+def test_the_site_of_a_repository_is_where_it_is_served(owner, name, site):
+    assert published_site(owner, name) == site
 
 
 def copy_of_the_repository(target: Path) -> Path:
@@ -66,15 +92,28 @@ def copy_of_the_repository(target: Path) -> Path:
     return target
 
 
-def test_adopting_rewrites_every_address_and_adopting_back_restores_every_byte(tmp_path):
+# Two halves each, so that adopting leaves them alone.
+@pytest.mark.parametrize(
+    ("fork", "site"),
+    [
+        ("someone-else/" + "a-fork.of-it", "https://someone-else" + ".github.io/a-fork.of-it/"),
+        ("Someone-Else/" + "someone-else.github.io", "https://someone-else" + ".github.io/"),
+    ],
+)
+def test_adopting_rewrites_every_address_and_adopting_back_restores_every_byte(
+    fork, site, tmp_path
+):
     root = copy_of_the_repository(tmp_path)
+    adopt.adopt(address(), root)  # hosts in small letters
     before = {path: path.read_bytes() for path in files(root)}
     owner, name = adopt.owner_and_name(address())
-    fork = "https://github.com/" + "someone-else/a-fork.of-it"
+    host = f"{owner}.github.io".lower()
+    fork = f"https://github.com/{fork}"
     changed = adopt.adopt(fork + "/", root)
     assert address(root) == fork
+    assert site in (root / "README.md").read_text()
     assert not [path for path, text in text_files(root).items() if f"{owner}/{name}" in text]
-    assert not [path for path, text in text_files(root).items() if f"{owner}.github.io" in text]
+    assert not [path for path, text in text_files(root).items() if host in text.lower()]
     assert set(changed) == {path for path in before if path.read_bytes() != before[path]}
     assert {root / "_config.yml", root / "CITATION.cff", root / "pyproject.toml"} <= set(changed)
     assert adopt.adopt(fork + ".git", root) == []
@@ -99,11 +138,27 @@ def test_adopting_rewrites_every_address_and_adopting_back_restores_every_byte(t
         ("https://github.com/old/it-too", "https://github.com/old/it-too"),
         ("https://github.com/old/it.jl", "https://github.com/old/it.jl"),
         ("https://notgithub.com/old/it", "https://notgithub.com/old/it"),
+        ("https://OLD.github.io/it/", "https://new-one.github.io/that/"),
+        ("https://old.github.io/it-too/", "https://old.github.io/it-too/"),
         ("threshold/it", "threshold/it"),
     ],
 )
 def test_rewriting_knows_where_an_address_ends(text, expected):
     assert adopt.rewrite(text, ("old", "it"), ("new-one", "that")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://old.github.io/it/a.html", "https://own.github.io/a.html"),
+        ("See https://old.github.io/it.", "See https://own.github.io."),
+        ("https://github.com/old/it.git", "https://github.com/Own/own.github.io.git"),
+    ],
+)
+def test_rewriting_knows_what_is_served_at_the_root_of_a_host(text, expected):
+    old, own = ("old", "it"), ("Own", "own.github.io")
+    assert adopt.rewrite(text, old, own) == expected
+    assert adopt.rewrite(expected, own, old) == text
 
 
 @pytest.mark.parametrize(
@@ -233,12 +288,107 @@ def test_a_notebook_is_stored_as_its_execution_leaves_it(path):
     assert nbformat.writes(notebook) + "\n" == path.read_text(), "run make notebooks"
 
 
+def missing(notebook: Any) -> list[str]:
+    """What a chapter must have, as CONTRIBUTING lists it, and this one has not."""
+    title, setup, *_, end = notebook.cells
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    exercises = re.split(r"^:{3,}\{exercise\} ", "\n".join(texts), flags=re.MULTILINE)[1:]
+    head = "## What this chapter showed, and what it did not"
+    _, _, closing = f"\n{end.source}".partition(f"\n{head}\n")
+    blocks = closing.strip().split("\n\n")
+    table = "\n".join(block for block in blocks if block.startswith("|"))
+    present = {
+        "a title": title.cell_type == "markdown" and re.match(r"# \S", title.source),
+        "what the reader can do afterwards": "**After this chapter** you can" in title.source,
+        "what the reader needs": re.search(r"^\*\*You need\*\* \S", title.source, re.MULTILINE),
+        "the minutes": re.search(r"\d+ minutes? to read, \d+ to run\b", title.source),
+        "the set-up cell behind the title": setup.source == source_of_setup(),
+        "the tag of the set-up cell": setup.metadata.get("tags") == ["remove-cell"],
+        "a moving figure": any(
+            re.search(r"^(player\.explore|(player\.)?Player)\(", source, re.MULTILINE)
+            for source in code
+        ),
+        "three exercises": len(exercises) >= 3,
+    }
+    for number, exercise in enumerate(exercises, 1):
+        label = re.search(r"^:label: (ex-\S+)$", exercise, re.MULTILINE)
+        solution = rf"^:{{3,}}\{{solution\}} {re.escape(label[1])}$" if label else "(?!)"
+        hint = r"^:{3,}\{dropdown\} Hint$"
+        present |= {
+            f"the stars of exercise {number}": re.match(r"★{1,3} \S", exercise),
+            f"a hint to exercise {number}": re.search(hint, exercise, re.MULTILINE),
+            f"a solution of exercise {number}": re.search(solution, exercise, re.MULTILINE),
+        }
+    present |= {
+        "the closing section": closing and not re.search("^#+ ", closing, re.MULTILINE),
+        # A list or paragraph for each.
+        "what it showed and what it did not": sum(block[:1] != "|" for block in blocks) >= 2,
+        "the table of the sources' results": "{cite:t}`" in table and "{prf:ref}`" in table,
+    }
+    return [what for what, there in present.items() if not there]
+
+
 @each_chapter
-def test_a_notebook_installs_the_library_where_it_is_missing(path):
-    cells = nbformat.read(path, as_version=4).cells
-    setup = next(cell for cell in cells if cell.cell_type == "code")
-    assert setup.source == source_of_setup()
-    assert setup.metadata.tags == ["remove-cell"]
+def test_a_chapter_has_all_that_a_chapter_has(path):
+    assert not missing(nbformat.read(path, as_version=4))
+
+
+def edited(pattern: str, by: str = "", after: int = 0) -> Callable[[Any], None]:
+    """A function that replaces what matches in a notebook, the first `after` matches aside."""
+
+    def edit(notebook: Any) -> None:
+        places = itertools.count()
+        for cell in notebook.cells:
+            cell.source = re.sub(
+                pattern, lambda match: by if next(places) >= after else match[0], cell.source
+            )
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "lacks"),
+    [
+        (edited(r"^# "), ["a title"]),
+        (edited(r"\*\*After this chapter\*\*"), ["what the reader can do afterwards"]),
+        (edited(r"\*\*You need\*\*"), ["what the reader needs"]),
+        (edited(r"minutes to read, \d+ to run"), ["the minutes"]),
+        (edited("import ntklab", "import jax"), ["the set-up cell behind the title"]),
+        (
+            lambda notebook: notebook.cells.insert(1, notebook.cells.pop(2)),
+            ["the set-up cell behind the title", "the tag of the set-up cell"],
+        ),
+        (
+            lambda notebook: notebook.cells[1].metadata.pop("tags"),
+            ["the tag of the set-up cell"],
+        ),
+        (edited(r"player\.(explore|Player)\("), ["a moving figure"]),
+        (edited(r"\{exercise\}", "{note}", after=2), ["three exercises"]),
+        (edited("★+ "), ["the stars of exercise {}"]),
+        (edited(r"\{dropdown\} Hint"), ["a hint to exercise {}"]),
+        (edited(r"\{solution\} ", "{solution} ex-"), ["a solution of exercise {}"]),
+        (edited(":label: ex-"), ["a solution of exercise {}"]),
+        (
+            edited("## What this chapter showed"),
+            [
+                "the closing section",
+                "what it showed and what it did not",
+                "the table of the sources' results",
+            ],
+        ),
+        (edited("it did not\n", "it did not\n\n### More\n"), ["the closing section"]),
+        (edited(r"(?<=it did not\n\n)(.+\n)+\n"), ["what it showed and what it did not"]),
+        (edited(r"\{cite:t\}`(?=.*\|)"), ["the table of the sources' results"]),
+    ],
+)
+def test_what_a_chapter_lacks_is_named(edit, lacks):
+    notebook = nbformat.read(CHAPTERS["linearization"], as_version=4)
+    exercises = range(1, 1 + sum(cell.source.count("{exercise}") for cell in notebook.cells))
+    edit(notebook)
+    # What is edited in every exercise is lacking in each.
+    each = [what.format(number) for what in lacks for number in exercises if "{}" in what]
+    assert missing(notebook) == (each or lacks)
 
 
 @each_chapter
@@ -286,13 +436,16 @@ MODULES = [
     if not module.name.startswith("_")
 ]
 DRAWING = {"figures", "player"}
+# What draws, and what takes long to import: left to the functions that need it.
+LATER = {"matplotlib", "ipywidgets", "IPython", "scipy", "optax", "flax", "equinox"}
 
 
-def test_computing_imports_nothing_that_draws():
+def test_importing_what_computes_brings_nothing_that_draws_or_takes_long():
     imports = ", ".join(f"ntklab.{name}" for name in MODULES if name not in DRAWING)
-    report = "print(*{'matplotlib', 'ipywidgets', 'IPython'} & set(sys.modules))"
+    before = "import sys, jax; before = set(sys.modules)"  # JAX may bring some of them itself
+    brought = f"{{name for name in sys.modules if name.split('.')[0] in {LATER}}} - before"
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys, ntklab, {imports}; {report}"],
+        [sys.executable, "-c", f"{before}; import {imports}; print(*{brought})"],
         check=True,
         capture_output=True,
         text=True,
@@ -387,18 +540,33 @@ def test_the_book_executes_only_what_changed_and_fails_on_warnings(notebook, tmp
     assert "Notebooks executed: 2 (chapter, other)" in first.stdout, first.stdout + first.stderr
     # Side by side, before Jupyter Book, which would execute one after the other.
     assert first.stdout.count("Using cached notebook") == 2, first.stdout
-    assert "Notebooks executed: 0 (none changed)" in build().stdout
+    page = tmp_path / "_build" / "html" / "index.html"
+    assert first.returncode == 0 and page.is_file() and f"Open {page.as_uri()} " in first.stdout
+    # Sphinx is silent about a missing name of Python's unless it is told to be nitpicky.
+    (tmp_path / "book" / "index.md").write_text("# Mini\n\n{py:func}`ntklab.nothing.nowhere`\n")
+    unresolved = build()
+    assert "Notebooks executed: 0 (none changed)" in unresolved.stdout
+    assert unresolved.returncode == 1 and "Open " not in unresolved.stdout
+    assert "ntklab.nothing.nowhere" in unresolved.stderr, unresolved.stderr
+    (tmp_path / "book" / "index.md").write_text("# Mini\n")
     write("other", "1 / 0")
     (tmp_path / "lib" / "ntklab.py").write_text("changed = True")
-    (tmp_path / "book" / "index.md").write_text("# Mini\n\n{ref}`nowhere`\n")
     warned = build()
     assert "Notebooks executed: 1 (chapter)" in warned.stdout
     assert warned.returncode == 1 and "the build failed" in warned.stderr
-    assert "ZeroDivisionError" in warned.stderr and "nowhere" in warned.stderr, warned.stderr
+    assert "ZeroDivisionError" in warned.stderr, warned.stderr
+
+
+def test_a_cell_may_take_as_long_for_the_book_as_for_the_scripts():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    assert config["execute"]["timeout"] == CELL_TIMEOUT
 
 
 def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, capfd):
-    (tmp_path / "test_two.py").write_text("def test_a(): pass\ndef test_b(): assert False\n")
+    (tmp_path / "test_three.py").write_text(
+        "import pytest\ndef test_a(): pass\ndef test_b(): assert False\n"
+        "@pytest.mark.skip\ndef test_c(): pass\n"
+    )
     monkeypatch.setattr(check, "REPORTS", tmp_path)
     monkeypatch.setattr(check, "timings", lambda: {"make test": 500.0})
     pytest_part = [*check.PYTEST, "-c", "/dev/null", str(tmp_path)]
@@ -410,11 +578,66 @@ def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, ca
         return check.main(), capfd.readouterr().out.strip().splitlines()
 
     code, lines = run("good")
-    assert code == 0 and lines[-1].startswith("1 passed, 0 failed in ")
+    assert code == 0 and re.fullmatch(r"1 passed, 0 failed in \d+\.\ds", lines[-1])
     assert [line for line in lines if line.startswith("make test") and line.endswith("over")]
     code, lines = run("good", "bad", "tests")
-    assert code == 1 and lines[-1].startswith("2 passed, 2 failed in ")
-    assert {"=== good: passed", "=== bad: 1 failed", "=== tests: 1 failed"} <= set(lines)
+    assert code == 1
+    assert re.fullmatch(r"2 passed, 2 failed in \d+\.\ds, 1 skipped", lines[-1])
+    shown = {"=== good: passed", "=== bad: 1 failed", "=== tests: 1 failed, 1 skipped"}
+    assert shown <= set(lines)
+    assert check.Outcome("site", 1.0, passed=3, failed=0, skipped=2, output="").verdict == (
+        "passed, 2 skipped"
+    )
+
+
+def outside(path: Path, **variables: str) -> dict[str, str]:
+    """The environment with another `PATH`, and `CI` only if it is among the variables."""
+    return {k: v for k, v in os.environ.items() if k != "CI"} | {"PATH": str(path)} | variables
+
+
+@pytest.mark.parametrize(("set_before", "seen"), [({}, "true"), ({"CI": "1"}, "1")])
+def test_what_is_checked_of_every_change_is_checked_with_ci_set(set_before, seen, tmp_path):
+    (tmp_path / ".ci").mkdir()
+    script = shutil.copy2(ROOT / ".ci" / "run", tmp_path / ".ci")
+    (tmp_path / "Makefile").write_text("test book:\n\t@echo $@ with CI=$$CI\n")
+    # Neither a browser nor what would install one.
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "dirname", "id", "make"):
+        (programs / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [programs / "bash", script],
+        env=outside(programs, **set_before),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "install chromium by hand" in done.stderr
+    assert {f"test with CI={seen}", f"book with CI={seen}"} <= set(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "counts"), [({"CI": "true"}, 1, (0, 2, 0)), ({}, 0, (0, 0, 2))]
+)
+def test_without_a_browser_its_tests_fail_where_changes_are_checked(
+    variables, code, counts, tmp_path
+):
+    """Elsewhere they are skipped; those of the site and those of the player."""
+    (tmp_path / "test_two.py").write_text(
+        "from test_player import browser as for_players\nfrom test_site import browser\n"
+        "def test_a(browser): pass\ndef test_b(for_players): pass\n"
+    )
+    report = tmp_path / "report.xml"
+    # Loading the plugins of the unit tests takes longer than the tests.
+    variables |= {"PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(
+        [sys.executable, *check.PYTEST, "-c", "/dev/null", f"--junitxml={report}", str(tmp_path)],
+        cwd=tmp_path,
+        env=outside(tmp_path, **variables),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, check.count(report)) == (code, counts), done.stdout + done.stderr
 
 
 def test_a_part_waits_for_those_that_it_comes_after(tmp_path, monkeypatch, capfd):

@@ -125,6 +125,24 @@ def test_slack(relation, tolerance, slack):
 
 
 @pytest.mark.parametrize(
+    ("measured", "relation", "bound", "tolerance", "text"),
+    [
+        (0.0123456, "<=", 0.05, 0.0, "0.038"),
+        (2.9374, "==", 3.0, 0.25, "0.15"),  # of 2.9, which is what is shown
+        (1.1e-13, "<=", 0.0, 1e-9, "0"),
+        (0.56, "<=", 0.5, 0.1, "-0.1"),  # of 0.6, and holds
+        (math.inf, ">=", 1.0, 0.0, "inf"),
+        (math.nan, "==", 1.0, 0.1, "nan"),
+    ],
+)
+def test_slack_is_that_of_the_value_shown(measured, relation, bound, tolerance, text):
+    check = Check("x", measured, relation, bound, tolerance)
+    assert check.slack_text == text
+    assert f"slack {text}" in str(check)
+    assert f"<td>{text}</td>" in check._repr_html_()
+
+
+@pytest.mark.parametrize(
     ("arguments", "name"),
     [
         (("", 1.0, "<=", 2.0), "what"),
@@ -152,6 +170,9 @@ def test_bad_check(arguments, name, no_hook):
         (641.3, 20.0, "640"),
         (-0.0001, 0.02, "0.00"),
         (3e-9, 1e-6, "0"),
+        (1.34e-7, 6e-5, "0"),
+        (2.9374, 0.25, "2.9"),
+        (126726289.7, 0.3, "1.267e+08"),
         (math.nan, 0.1, "nan"),
     ],
 )
@@ -164,7 +185,7 @@ def test_html_is_escaped():
     assert "<script>" not in shown
     assert "&lt;script&gt;&amp;" in shown
     assert "&lt; 2" in shown
-    assert shown.count("<td>") == 4
+    assert shown.count("<td>") == 5
 
 
 # --- registering --------------------------------------------------------------------------------
@@ -200,9 +221,9 @@ def test_report_shows_both_runs(empty_ledger):
     text = str(report)
     assert text.splitlines() == [
         "S24, Claim 0",
-        "holds: n = 1 ≤ 2",
+        "holds: n = 1 ≤ 2, slack 1",
         "with n = 3:",
-        "FAILS: n = 3 ≤ 2",
+        "FAILS: n = 3 ≤ 2, slack -1",
     ]
     assert repr(report) == text
     shown = report._repr_html_()
@@ -304,7 +325,7 @@ def test_the_command_counts_no_failure(empty_ledger, monkeypatch, capsys):
     assert results.main([]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "S24 Claim 0 (linearization)",
-        "    holds: n = 1 ≤ 2",
+        "    holds: n = 1 ≤ 2, slack 1",
         "1 checks, 0 failures",
     ]
 
@@ -396,21 +417,3 @@ def test_power_law_interval_covers_at_its_level():
 def test_bad_power_law(sizes, samples, level, name, no_hook):
     with pytest.raises(ValueError, match=f"^{name} must"):
         fit_power_law(sizes, samples, level=level)
-
-
-@pytest.mark.parametrize(
-    ("measured", "tolerance", "text"),
-    [
-        (1.34e-7, 6e-5, "0"),
-        (-1e-9, 0.01, "0.00"),
-        (641.3, 7, "641"),
-        (2.9374, 0.25, "2.9"),
-        (126726289.7, 0.3, "1.267e+08"),
-        (0.251234, 0, "0.251"),
-        (float("nan"), 0.1, "nan"),
-    ],
-)
-def test_measured_text_has_the_digits_that_the_tolerance_gives_a_meaning_to(
-    measured, tolerance, text
-):
-    assert Check("x", measured, "<=", 1, tolerance).measured_text == text

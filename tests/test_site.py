@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ElementHandle, Page, Request, sync_playwright
 
 pytestmark = pytest.mark.site
 
@@ -43,6 +43,7 @@ KINDS = {
     "paper": "figures are inverted on a dark page, and only there",
     "contrast": "links have a contrast of at least 4.5 to 1",
     "link": "links and anchors within the site resolve",
+    "player": "every player goes one frame on and back by keyboard",
 }
 
 # What is wrong with the page as it stands, as a list of [kind, detail].
@@ -128,6 +129,17 @@ INSPECT = r"""
 }
 """
 
+# The places of a player's visible frames, its label, and whether it stands at its last frame.
+SHOWN = """
+player => {
+  const slider = player.querySelector("input");
+  slider?.focus({preventScroll: true});
+  const visible = [...player.querySelectorAll(".ntk-frame")].map(f => f.checkVisibility());
+  const label = player.querySelector(".ntk-label")?.innerText.trim();
+  return [visible.flatMap((v, i) => v ? [i] : []), label, slider?.value === slider?.max];
+}
+"""
+
 ANCHORS = """
 () => ({
   ids: [...document.querySelectorAll("[id]")].map(e => e.id),
@@ -194,6 +206,24 @@ def go(tab: Page, address: str) -> None:
     tab.evaluate("() => window.MathJax?.startup?.promise")
 
 
+def still(tab: Page, player: ElementHandle) -> Iterator[str]:
+    """What does not follow the arrow keys as a player goes one frame on and back."""
+    name = (player.get_attribute("aria-label") or "")[:60]
+    frames, label, last = player.evaluate(SHOWN)
+    step, keys = (-1, ("ArrowLeft", "ArrowRight")) if last else (1, ("ArrowRight", "ArrowLeft"))
+    shown = []
+    for key in keys:
+        tab.keyboard.press(key)
+        shown.append(player.evaluate(SHOWN)[:2])
+    (next_frames, next_label), back = shown
+    if len(frames) != 1 or next_frames != [frames[0] + step]:
+        yield f"{keys[0]} leads from frames {frames} to {next_frames}: {name}"
+    if not label or next_label == label:
+        yield f"{keys[0]} leads from label {label!r} to {next_label!r}: {name}"
+    if back != [frames, label]:
+        yield f"there and back leads from {[frames, label]} to {back}: {name}"
+
+
 class Survey:
     """One pass over all pages: findings by kind, and the anchors of every page."""
 
@@ -233,6 +263,9 @@ class Survey:
                 tab.wait_for_selector(f"html[data-theme={mode}]")
                 for kind, detail in tab.evaluate(INSPECT):
                     note(kind, detail)
+            for player in tab.query_selector_all(".ntk-player"):
+                for detail in still(tab, player):
+                    note("player", detail)
             anchors = tab.evaluate(ANCHORS)
             self.anchors[page] = Anchors(set(anchors["ids"]), set(anchors["links"]))
         tab.close()

@@ -99,6 +99,38 @@ def test_both_routes_against_the_jacobian(name, dtype):
         close(kernel, expected, AGREEMENT[dtype.name])
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+def test_routes_agree_on_wide_networks(depth, dtype):
+    """As the docstring says; the kernel is of order 1."""
+    network = mlp((*[512] * depth, 1), activation="tanh")
+    params = network.init(jax.random.key(0), 8, dtype=dtype)
+    x = normal(0, 20, 8, dtype=dtype)
+    first, second = (
+        empirical_ntk(network.apply, params, x, method=method)
+        for method in ("layerwise", "jacobian")
+    )
+    np.testing.assert_allclose(first, second, rtol=0, atol=AGREEMENT[dtype.name])
+
+
+def test_whole_numbers_stay_whole():
+    """Tokens: the inputs of an embedding, whose kernel counts the tokens that two rows share."""
+
+    def model(params, tokens):
+        return jnp.sum(params[tokens], axis=1)
+
+    tokens = np.array([[0, 1, 2], [2, 2, 3], [4, 4, 4]])
+    counts = np.array([np.bincount(row, minlength=5) for row in tokens])
+    table = jnp.ones(5)
+    for inputs in (tokens, jnp.asarray(tokens)):
+        kernel = empirical_ntk(model, table, inputs)
+        np.testing.assert_array_equal(kernel, counts @ counts.T)
+    product = ntk_vector_product(model, table, tokens, np.ones(3))
+    np.testing.assert_array_equal(product, (counts @ counts.T).sum(axis=1))
+    if not jax.config.jax_enable_x64:
+        with pytest.raises(ValueError, match=r"^x1 must fit into int32, got 1099511627776"):
+            empirical_ntk(model, table, np.array([[2**40]]))
+
+
 def test_kernel_by_hand():
     """One tanh unit with scalar input, all derivatives written out."""
     params = ({"weight": jnp.full((1, 1), 0.7)}, {"weight": jnp.full((1, 1), -1.3)})
@@ -316,24 +348,35 @@ def test_memory_is_bounded_by_the_block(method, block_size, widths):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("method", ["jacobian", "layerwise"])
-def test_symmetric_case_does_half_the_work(method, monkeypatch):
-    """Blocks are counted by what the loop over them scans."""
-    steps = []
-    scan = jax.lax.scan
+@pytest.mark.parametrize(
+    ("method", "block_size", "n"),
+    [("jacobian", 4, 160), ("jacobian", None, 128), ("jacobian", None, 512), ("layerwise", 4, 160)],
+)
+def test_symmetric_case_does_half_the_work(method, block_size, n, monkeypatch):
+    """Entries are counted by the blocks that the loop over them computes."""
+    steps, sizes = [], []
+    scan, block = jax.lax.scan, getattr(tangent_kernel, f"_{method}_block")
 
     def counting(f, init, xs, *args, **kwargs):
         steps.append(len(xs))
         return scan(f, init, xs, *args, **kwargs)
 
+    def measured(static, leaves, left, right):
+        sizes.append(len(left) * len(right))
+        return block(static, leaves, left, right)
+
     network = mlp((4, 1), activation="tanh")
-    params, x = network.init(jax.random.key(0), 3), normal(0, 160, 3)
+    params, x = network.init(jax.random.key(0), 3), normal(0, n, 3)
     monkeypatch.setattr(jax.lax, "scan", counting)
+    monkeypatch.setattr(tangent_kernel, f"_{method}_block", measured)
+    computed = []
     for right in (None, x):
-        empirical_ntk(network.apply, params, x, right, method=method, block_size=4)
-    half, full = steps
-    assert full == {"jacobian": 40 * 5, "layerwise": 40 * 40}[method]
-    assert 0.5 <= half / full < 0.62
+        steps.clear(), sizes.clear()
+        empirical_ntk(network.apply, params, x, right, method=method, block_size=block_size)
+        computed.append(steps[0] * sizes[0] / n**2)
+    half, full = computed
+    assert full == 1
+    assert 0.5 <= half < 0.62
 
 
 def test_vector_product_is_the_product_with_the_kernel():
@@ -604,14 +647,19 @@ def test_other_activations_against_a_double_integral():
 
 
 @pytest.mark.float64
-def test_quadrature_of_a_smooth_activation():
-    """Against erf's closed form: 1e-12 at variance 1."""
+@pytest.mark.parametrize(
+    ("variance", "order", "accuracy"), [(1, 128, 1e-14), (10, 128, 3e-3), (10, 256, 5e-6)]
+)
+def test_quadrature_of_a_smooth_activation(variance, order, accuracy):
+    """Against erf's closed form, relative to the largest entry, as stated (to one digit)."""
     d = 4
     x = normal(0, 6, d)
-    x = x / jnp.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(d)
-    by_quadrature = infinite_ntk(x, depth=1, activation=lambda z: jax.scipy.special.erf(z))
-    closed = infinite_ntk(x, depth=1, activation="erf")
-    np.testing.assert_allclose(by_quadrature, closed, atol=1e-12)
+    x = x / jnp.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(variance * d)
+    options = {"depth": 1, "quadrature_order": order}
+    by_quadrature = infinite_ntk(x, activation=lambda z: jax.scipy.special.erf(z), **options)
+    closed = infinite_ntk(x, activation="erf", **options)
+    error = float(jnp.max(jnp.abs(by_quadrature - closed)) / jnp.max(closed))
+    assert error < 1.5 * accuracy
 
 
 def kink(z):
@@ -827,6 +875,9 @@ BAD_LIMITS = [
     ((X,), {"activation": "swish"}, "activation"),
     ((X,), {"activation": 3}, "activation"),
     ((X,), {"activation": Unhashable()}, "activation"),
+    ((X,), {"activation": jnp.log}, "activation"),
+    ((X,), {"activation": jnp.sum}, "activation"),
+    ((X,), {"activation": lambda z: z @ jnp.ones((2, 2), z.dtype)}, "activation"),
     ((X,), {"w_std": 0.0}, "w_std"),
     ((X,), {"w_std": np.nan}, "w_std"),
     ((X,), {"b_std": -1.0}, "b_std"),
@@ -858,6 +909,7 @@ def test_bad_limit(function, arguments, options, name, no_hook):
         (lambda: gram_deviation(jax.random.key(0), X, widths=(2,), draws=1, depth=0), "depth"),
         (lambda: arc_cosine_coefficients(-1, bias=True), "max_degree"),
         (lambda: arc_cosine_coefficients(2.0, bias=True), "max_degree"),
+        (lambda: arc_cosine_coefficients(2, bias="no"), "bias"),
     ],
 )
 def test_bad_call(call, name, no_hook):

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from project import ROOT, address, text_files
+from project import ROOT, address, published_site, text_files
 
 PARTS = re.compile(r"https://github\.com/([A-Za-z0-9_-]+)/([A-Za-z0-9_.-]+)")
 # Where a repository's owner and name stand in addresses, and what may not follow the name.
@@ -17,7 +17,6 @@ FORMS = (
     "github.com/{owner}/{name}",
     "colab.research.google.com/github/{owner}/{name}",
     "raw.githubusercontent.com/{owner}/{name}",
-    "{owner}.github.io/{name}",
 )
 NAME_ENDS = r"(?![A-Za-z0-9_-]|\.(?!git\b)[A-Za-z0-9])"
 
@@ -40,7 +39,9 @@ def rewrite(text: str, old: tuple[str, str], new: tuple[str, str]) -> str:
         before = re.escape(form.format(owner=old[0], name=old[1]))
         after = form.format(owner=new[0], name=new[1])
         text = re.sub(rf"(?<![\w.-]){before}{NAME_ENDS}", after, text)
-    return text
+    before, after = (published_site(*parts).removesuffix("/") for parts in (old, new))
+    # A host may be written in large letters too.
+    return re.sub(rf"(?i:{re.escape(before)}){NAME_ENDS}", after, text)
 
 
 def adopt(url: str, root: Path = ROOT) -> list[Path]:

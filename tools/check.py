@@ -30,12 +30,14 @@ class Outcome:
     seconds: float
     passed: int
     failed: int
+    skipped: int
     output: str
 
     @property
     def verdict(self) -> str:
-        """In a word or two."""
-        return f"{self.failed} failed" if self.failed else "passed"
+        """In a few words; what was skipped is named, for it was not checked."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return (f"{self.failed} failed" if self.failed else "passed") + skipped
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,12 @@ class Part:
             errors="replace",
         )
         seconds = perf_counter() - start
-        passed, failed = count(self.report) if self.report else (0, 0)
+        passed, failed, skipped = count(self.report) if self.report else (0, 0, 0)
         if done.returncode and not failed:
             failed = 1
         elif not done.returncode and not self.report:
             passed = 1
-        return Outcome(self.name, seconds, passed, failed, done.stdout)
+        return Outcome(self.name, seconds, passed, failed, skipped, done.stdout)
 
 
 def say(text: str) -> None:
@@ -117,16 +119,17 @@ PARTS = [
 ]
 
 
-def count(report: Path) -> tuple[int, int]:
-    """The tests that passed and that failed, as pytest's report counts them."""
+def count(report: Path) -> tuple[int, int, int]:
+    """The tests that passed, failed and were skipped, as pytest's report counts them."""
     if not report.exists():
-        return 0, 0
+        return 0, 0, 0
     suites = ElementTree.parse(report).getroot().iter("testsuite")
-    total = failed = 0
+    total = failed = skipped = 0
     for suite in suites:
         failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
-        total += int(suite.get("tests", 0)) - int(suite.get("skipped", 0))
-    return total - failed, failed
+        skipped += int(suite.get("skipped", 0))
+        total += int(suite.get("tests", 0))
+    return total - failed - skipped, failed, skipped
 
 
 def print_budgets() -> None:
@@ -180,8 +183,12 @@ def main() -> int:
     for outcome in outcomes:
         print(f"{outcome.name:<12}{outcome.seconds:>8.1f} s   {outcome.verdict}")
     print_budgets()
-    passed, failed = (sum(getattr(o, key) for o in outcomes) for key in ("passed", "failed"))
-    print(f"\n{passed} passed, {failed} failed in {seconds:.1f}s")
+    passed, failed, skipped = (
+        sum(getattr(outcome, key) for outcome in outcomes)
+        for key in ("passed", "failed", "skipped")
+    )
+    unchecked = f", {skipped} skipped" if skipped else ""
+    print(f"\n{passed} passed, {failed} failed in {seconds:.1f}s{unchecked}")
     return 1 if failed else 0
 
 

@@ -21,6 +21,15 @@ def address(root: Path = ROOT) -> str:
     return str(url)
 
 
+def published_site(owner: str, name: str) -> str:
+    """Where GitHub Pages serves the site of a repository, with a closing slash.
+
+    A repository that has the name of its owner's host is served at the root of it.
+    """
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
+
+
 def chapters(root: Path = ROOT) -> list[Path]:
     """The notebooks of the book, in alphabetical order."""
     found = sorted((root / "book").rglob("*.ipynb"))

@@ -21,12 +21,12 @@ from sphinx.util.docutils import SphinxDirective
 
 _LOG = logging.getLogger(__name__)
 
-# A row of a report: quantity, value, bound, verdict.
+# A row of a report: quantity, value, bound, slack, verdict.
 _Row = list[str]
 _HOLDS = "holds"
 
 
-class _Pending(nodes.General, nodes.Element):
+class _Pending(nodes.General, nodes.Element):  # type: ignore[misc]  # docutils has no types
     """Stands for a table that needs all pages to be read first."""
 
 
@@ -110,7 +110,8 @@ class _FillTables(SphinxPostTransform):
     def _source(self, entry: results.Result) -> nodes.Node:
         module, name = entry.function.__module__, entry.function.__name__
         # The source pages mark only what some page describes: for entries, this one does.
-        self.env._viewcode_modules[module][2][name] = self.env.docname
+        modules = self.env._viewcode_modules  # type: ignore[attr-defined]
+        modules[module][2][name] = self.env.docname
         page = self.app.builder.get_relative_uri(
             self.env.docname, f"_modules/{module.replace('.', '/')}"
         )
@@ -118,7 +119,7 @@ class _FillTables(SphinxPostTransform):
         return nodes.reference("", "", code, internal=True, refuri=f"{page}#{name}")
 
     def _verdict(self, row: _Row) -> list[nodes.Node]:
-        what, value, bound, verdict = row
+        what, value, bound, _, verdict = row
         mark = "✓" if verdict == _HOLDS else "✗"
         number = nodes.inline(text=f"{value} {bound}", classes=["course-number"])
         return [_line(nodes.Text(f"{mark} {what}")), _line(number)]
@@ -143,7 +144,7 @@ def faults(entry: results.Result, stated: Sequence[_Row], broken: Sequence[_Row]
         yield f"{entry.key} has no report in the chapter {entry.chapter}"
     elif all(row[-1] == _HOLDS for row in broken):
         yield f"{entry.key} does not fail with its hypothesis broken"
-    for what, value, bound, verdict in stated:
+    for what, value, bound, _, verdict in stated:
         if verdict != _HOLDS:
             yield f"{entry.key} does not hold: {what} = {value}, bound {bound}"
 

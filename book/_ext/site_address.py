@@ -5,11 +5,17 @@ the Colab copies live are derived from it here, so that a fork changes one line.
 """
 
 import re
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
+
+# What the repository's scripts share, the address of the site among it.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
+from project import published_site
 
 _GITHUB = re.compile(r"https://github\.com/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)")
 
@@ -23,10 +29,7 @@ class Address(NamedTuple):
     @property
     def site(self) -> str:
         """Where GitHub Pages serves the book, with a closing slash."""
-        host = f"{self.owner.lower()}.github.io"
-        if self.name.lower() == host:
-            return f"https://{host}/"
-        return f"https://{host}/{self.name}/"
+        return published_site(self.owner, self.name)
 
     def colab(self, page: str) -> str:
         """Where Colab opens the generated copy of a page, such as `book/linearization`."""

@@ -52,6 +52,14 @@ def floating(name: str, value: Any, *, min_ndim: int, max_ndim: int | None = Non
     return array
 
 
+def whole(name: str, value: Array | np.ndarray) -> Array:
+    """An array of integers as JAX holds it; one that 32 bits would cut is refused."""
+    array = jnp.asarray(value)
+    if concrete(array) and not np.array_equal(np.asarray(array), np.asarray(value)):
+        raise ValueError(f"{name} must fit into {array.dtype}, got {np.max(np.abs(value))} in it")
+    return array
+
+
 def random_key(name: str, value: Any) -> Array:
     """`value` as one key of `jax.random`, of the new style or the old."""
     if isinstance(value, Array):
@@ -66,9 +74,15 @@ def floating_dtype(name: str, value: Any) -> Any:
     """`value` as a floating-point dtype; None is the default one."""
     if value is None:
         return jnp.result_type(float)
-    if not jnp.issubdtype(value, jnp.floating):
+    try:
+        dtype = jnp.dtype(value)
+        # NumPy knows longer floats than JAX does.
+        known = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize <= 8
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses a text with a comma as Python
+        known = False
+    if not known:
         raise ValueError(f"{name} must be a floating-point dtype, got {value!r}")
-    return jnp.dtype(value)
+    return dtype
 
 
 def points(name: str, value: Any) -> Array:
@@ -114,7 +128,10 @@ def number(
         value = value.item()
     if isinstance(value, complex):
         raise ValueError(f"{name} must be a real number, got {value!r}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} must fit into a float, got an integer beyond it") from error
     if not np.isfinite(result):
         raise ValueError(f"{name} must be finite, got {result}")
     if above is not None and not result > above:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from numbers import Integral
 from typing import Any, SupportsFloat
 
 import matplotlib as mpl
@@ -28,6 +29,8 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from numpy.typing import ArrayLike
+
+from ntklab import _validate
 
 __all__ = [
     "COLORS",
@@ -43,7 +46,8 @@ __all__ = [
     "use_style",
 ]
 
-#: Named colours: Okabe and Ito's palette, readable with every common colour blindness.
+#: Named colours: Okabe and Ito's palette. Any two stay apart for readers who do not tell red from
+#: green, except green and grey: a grey line beside a green one needs its own line style or name.
 COLORS: dict[str, str] = {
     "ink": "#1a1a1a",
     "blue": "#0072b2",
@@ -188,7 +192,8 @@ def band(
         The median line.
 
     Raises:
-        ValueError: if shapes do not fit, a value is NaN or infinite, or `level` is not in (0, 1).
+        ValueError: if shapes do not fit, a value is NaN or infinite, `level` is not in (0, 1), or
+            matplotlib knows no such colour or property of a line.
 
     Example:
         >>> import matplotlib.pyplot as plt, numpy as np
@@ -197,25 +202,26 @@ def band(
         >>> band(axes, [1, 2, 3, 4], samples, label="error").get_label()
         'error'
     """
-    positions, values = np.asarray(x), np.asarray(samples)
+    _check_drawing(axes, color=color, label=label)
+    positions, values = _numbers("x", x), _numbers("samples", samples)
     if positions.ndim != 1:
         raise ValueError(f"x: expected one axis, got shape {positions.shape}")
-    if axis not in (0, 1):
-        raise ValueError(f"axis: expected 0 or 1, got {axis}")
+    if isinstance(axis, bool) or not isinstance(axis, Integral) or axis not in (0, 1):
+        raise ValueError(f"axis: expected 0 or 1, got {axis!r}")
     if values.ndim != 2 or values.shape[1 - axis] != positions.size or not values.shape[axis]:
         wanted = ("seeds", positions.size) if axis == 0 else (positions.size, "seeds")
         raise ValueError(
             f"samples: expected shape ({wanted[0]}, {wanted[1]}) for axis={axis}, "
             f"got {values.shape}"
         )
-    if not np.isfinite(values).all():
-        raise ValueError("samples: expected finite numbers, got NaN or infinity")
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a number in (0, 1), got {level}")
+    level = _validate.probability("level", level)
     low, median, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=axis)
     if color is not None:
         line["color"] = color
-    (drawn,) = axes.plot(positions, median, label=label, **line)
+    try:
+        (drawn,) = axes.plot(positions, median, label=label, **line)
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:  # from `line` alone
+        raise ValueError(f"line: expected properties of a line, got {line}: {error}") from error
     axes.fill_between(positions, low, high, color=drawn.get_color(), alpha=0.18, linewidth=0)
     return drawn
 
@@ -247,7 +253,8 @@ def slope(
         The line; it does not appear in the legend.
 
     Raises:
-        ValueError: if a position or the point is not positive.
+        ValueError: if a position or the point is not positive, the exponent is not a finite
+            number, or matplotlib knows no such colour.
 
     Example:
         >>> import matplotlib.pyplot as plt
@@ -255,22 +262,29 @@ def slope(
         >>> slope(axes, [64, 256, 1024], -0.5, through=(64, 0.3), variable="m").get_ydata()[-1]
         np.float64(0.075)
     """
-    positions = np.asarray(x, dtype=float).ravel()
-    if positions.size < 2 or not (np.isfinite(positions).all() and (positions > 0).all()):
+    _check_drawing(axes, color=color, label=label)
+    if not isinstance(variable, str):
+        raise ValueError(f"variable: expected a text, got {variable!r}")
+    positions = _numbers("x", x).astype(float).ravel()
+    if positions.size < 2 or not (positions > 0).all():
         raise ValueError(f"x: expected two or more positive numbers, got {x!r}")
-    x0, y0 = map(float, through)
-    if not (0 < x0 < np.inf and 0 < y0 < np.inf):
+    exponent = _validate.number("exponent", exponent)
+    x0, y0 = _pair("through", through)
+    if not (x0 > 0 and y0 > 0):
         raise ValueError(f"through: expected two positive numbers, got ({x0:g}, {y0:g})")
     ends = np.array([positions.min(), positions.max()])
     if axes.get_xscale() != "log" or axes.get_yscale() != "log":
         ends = np.linspace(
             ends[0], ends[1], 200
         )  # a power law is straight between logarithmic axes only
-    heights = y0 * (ends / x0) ** float(exponent)
+    with np.errstate(over="ignore"):
+        heights = y0 * (ends / x0) ** exponent
+    if not np.isfinite(heights).all():
+        raise ValueError(f"exponent: expected finite values at both ends, got {exponent:g}")
     (line,) = axes.plot(
         ends, heights, color=color, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1.5
     )
-    text = f"${variable}^{{{_fraction(float(exponent))}}}$" if label is None else label
+    text = f"${variable}^{{{_fraction(exponent)}}}$" if label is None else label
     if text:
         label_line_end(line, text)
     return line
@@ -291,7 +305,8 @@ def label_line_end(line: Line2D, text: str | None = None, *, offset: SupportsFlo
         offset: how far to move the text up, in points, to part two names that meet.
 
     Raises:
-        ValueError: if there is neither a text nor a label, or no finite point to stand at.
+        ValueError: if there is neither a text nor a label, no finite point to stand at, or the
+            offset is not a finite number.
 
     Example:
         >>> import matplotlib.pyplot as plt
@@ -300,6 +315,10 @@ def label_line_end(line: Line2D, text: str | None = None, *, offset: SupportsFlo
         >>> label_line_end(line).get_text()
         'network'
     """
+    if not isinstance(line, Line2D):
+        raise ValueError(f"line: expected a matplotlib line, got {line!r}")
+    _check_text("text", text)
+    offset = _validate.number("offset", offset)
     name = str(line.get_label()) if text is None else text
     if not name or name.startswith("_"):  # matplotlib's mark of a line without a label
         raise ValueError("text: expected a text, or a line with a label; got neither")
@@ -313,7 +332,7 @@ def label_line_end(line: Line2D, text: str | None = None, *, offset: SupportsFlo
     label: Text = line.axes.annotate(
         name,
         (x, y),
-        xytext=(6, float(offset)),
+        xytext=(6, offset),
         textcoords="offset points",
         va="center",
         color=line.get_color(),
@@ -351,12 +370,13 @@ def kernel_image(
         >>> kernel_image(axes, np.eye(3), label="kernel").get_clim()
         (0.0, 1.0)
     """
-    values = np.asarray(matrix, dtype=float)
+    _check_drawing(axes, label=label)
+    if not isinstance(colorbar, bool | np.bool_):
+        raise ValueError(f"colorbar: expected True or False, got {colorbar!r:.60}")
+    values = _numbers("matrix", matrix).astype(float)
     if values.ndim != 2 or not values.size:
         raise ValueError(f"matrix: expected shape (N1, N2), got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError("matrix: expected finite numbers, got NaN or infinity")
-    low, high = _map_limits(values) if limits is None else map(float, limits)
+    low, high = _map_limits(values) if limits is None else _pair("limits", limits)
     if not low < high:
         raise ValueError(f"limits: expected (low, high) with low < high, got ({low:g}, {high:g})")
     image = axes.imshow(values, cmap="RdBu" if low < 0 else "Blues", vmin=low, vmax=high)
@@ -384,7 +404,8 @@ def panel_labels(panels: Iterable[Axes] | np.ndarray, titles: Sequence[str] = ()
         titles: one title for each panel, or none at all.
 
     Raises:
-        ValueError: if there is another number of titles than of panels, or more than 26 panels.
+        ValueError: if there is another number of titles than of panels, a title is no text, or
+            there are more than 26 panels.
 
     Example:
         >>> import matplotlib.pyplot as plt
@@ -393,11 +414,65 @@ def panel_labels(panels: Iterable[Axes] | np.ndarray, titles: Sequence[str] = ()
         >>> panels[1].get_title(loc="left")
         '(b)  The kernel'
     """
-    flat = list(panels.flat) if isinstance(panels, np.ndarray) else list(panels)
+    flat = _items("panels", panels.flat if isinstance(panels, np.ndarray) else panels, Axes)
+    heads = _items("titles", titles, str)
     if len(flat) > 26:
         raise ValueError(f"panels: expected at most 26, one for each letter, got {len(flat)}")
-    if titles and len(titles) != len(flat):
-        raise ValueError(f"titles: expected {len(flat)}, one for each panel, got {len(titles)}")
+    if heads and len(heads) != len(flat):
+        raise ValueError(f"titles: expected {len(flat)}, one for each panel, got {len(heads)}")
     for index, axes in enumerate(flat):
-        title = f"  {titles[index]}" if titles else ""
+        title = f"  {heads[index]}" if heads else ""
         axes.set_title(f"({chr(ord('a') + index)}){title}", loc="left")
+
+
+# --- checks of arguments ------------------------------------------------------------------------
+
+
+def _check_drawing(axes: Any, *, label: Any, color: Any = None) -> None:
+    """What the helpers that draw have in common, checked before anything is drawn."""
+    if not isinstance(axes, Axes):
+        raise ValueError(f"axes: expected matplotlib axes, got {axes!r:.60}")
+    if color is not None and not mpl.colors.is_color_like(color):
+        raise ValueError(f"color: expected a matplotlib colour, got {color!r}")
+    _check_text("label", label)
+
+
+def _check_text(name: str, text: Any) -> None:
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"{name}: expected a text or None, got {text!r}")
+
+
+def _items(name: str, values: Any, kind: type) -> list[Any]:
+    try:
+        items = None if isinstance(values, str) else list(values)
+    except TypeError:
+        items = None
+    if items is None:
+        raise ValueError(f"{name}: expected a sequence, got {values!r:.60}")
+    for index, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise ValueError(f"{name}[{index}]: expected {kind.__name__}, got {item!r:.60}")
+    return items
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """`value` as an array of finite real numbers, of the type that it has."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "bOV":  # truth values, fractions, and types that JAX adds to NumPy
+            array = array.astype(float)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name}: expected an array of numbers, got {value!r:.60}") from None
+    if value is None or array.dtype.kind not in "iuf":
+        raise ValueError(f"{name}: expected an array of real numbers, got {value!r:.60}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+    return array
+
+
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected two numbers, got {value!r:.60}") from None
+    return _validate.number(f"{name}[0]", first), _validate.number(f"{name}[1]", second)

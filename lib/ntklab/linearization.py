@@ -103,6 +103,8 @@ def smoothness(activation: str) -> float:
     Raises:
         ValueError: for ReLU, whose derivative jumps, and for names that are not in `SMOOTHNESS`.
 
+    Source: S24, Proposition 14.1, where it is a hypothesis; the values are derived in the chapter.
+
     Examples:
         >>> smoothness("softplus")
         0.25
@@ -190,6 +192,11 @@ def relu_error_rate(*, width: int, radius: float, input_norm: float = 1.0) -> fl
     many units of either sign: the exponent of Proposition 14.2 is sharp and its constant 2
     is 4.6 times too large.
 
+    Args:
+        width: m.
+        radius: B.
+        input_norm: $\|x\|$.
+
     Raises:
         ValueError: for a width below 1, a negative radius or norm.
 
@@ -268,6 +275,8 @@ def worst_relu_weights(
 
     Raises:
         ValueError: as `worst_relu_error`.
+
+    Source: derived in the chapter.
 
     Examples:
         >>> weights = jnp.array([[1.0, 0.0], [-1.0, 0.0]])

@@ -6,6 +6,7 @@ a network to be made here: a Flax or Equinox model with such an `apply` does as 
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,9 @@ def activation_function(activation: str | type_of_activation) -> type_of_activat
 
     Names: `relu` (derivative 0 at 0), `erf`, `tanh`, `gelu` ($t\,\Phi(t)$, not its tanh
     approximation), `softplus`, `identity`.
+
+    Args:
+        activation: the name or the callable.
 
     Raises:
         ValueError: for an unknown name, or something that is not callable or not hashable.
@@ -216,7 +220,7 @@ class _DenseStack:
     def layerwise(
         self, params: Any, x: Array, offsets: Sequence[Array] | None
     ) -> tuple[Array, tuple[DenseLayer, ...]]:
-        x = _dense_inputs(x, params[0]["weight"].shape[1])
+        x = _dense_inputs(x, self._check_params(params))
         layers: list[DenseLayer] = []
         activations = x
         for index, layer in enumerate(params):
@@ -231,6 +235,26 @@ class _DenseStack:
             activations = self.activation(z) if index < len(params) - 1 else z
         return activations, tuple(layers)
 
+    def _check_params(self, params: Any) -> int:
+        """The input dimension; parameters of another network are refused, not used in part."""
+        names = {"weight", "bias"} if self.b_std > 0 else {"weight"}
+        found = jax.tree.map(np.shape, params)
+        try:
+            fans = (found[0]["weight"][1], *self.widths)
+            expected = tuple(
+                {"weight": (fan_out, fan_in), "bias": (fan_out,)}
+                for fan_in, fan_out in itertools.pairwise(fans)
+            )
+            fits = tuple(found) == tuple({n: layer[n] for n in names} for layer in expected)
+        except (IndexError, KeyError, TypeError):
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"params must be {len(self.widths)} layers of {' and '.join(sorted(names))} with "
+                f"widths {self.widths}, as init draws them; got shapes {found}"
+            )
+        return int(fans[0])
+
     def _gains(self, fan_in: int, fan_out: int) -> tuple[float, float]:
         if self.parameterization == "standard":
             return 1.0, float(self.b_std > 0)
@@ -240,6 +264,9 @@ class _DenseStack:
 
 def alternating_signs(width: int) -> Float[np.ndarray, " width"]:
     """The output weights +1, -1, +1, … of `shallow`: both signs equally often.
+
+    Args:
+        width: how many.
 
     Raises:
         ValueError: for a width below 1.
@@ -315,6 +342,10 @@ class _Shallow:
     def layerwise(
         self, params: Any, x: Array, offsets: Sequence[Array] | None
     ) -> tuple[Array, tuple[DenseLayer, ...]]:
+        if np.ndim(params) != 2 or len(params) != self.width:
+            raise ValueError(
+                f"params must be an array [{self.width}, d], got {jax.tree.map(np.shape, params)}"
+            )
         x = _dense_inputs(x, params.shape[1])
         z = x @ params.T
         if offsets is not None:
@@ -368,8 +399,17 @@ class _Pair:
     apply: Callable[[Any, Array], Array]
 
     def __call__(self, params: Any, x: Array) -> Array:
-        plus, minus = params
+        plus, minus = _two_copies(params)
         return (self.apply(plus, x) - self.apply(minus, x)) * float(np.sqrt(0.5))
+
+
+def _two_copies(params: Any) -> tuple[Any, Any]:
+    if not isinstance(params, tuple | list) or len(params) != 2:
+        raise ValueError(
+            "params must be the pair (theta, theta_prime), got "
+            f"{type(params).__name__} of {len(jax.tree.leaves(params))} arrays"
+        )
+    return params[0], params[1]
 
 
 @dataclass(frozen=True)
@@ -379,13 +419,13 @@ class _DensePair(_Pair):
     apply: Any
 
     def offset_widths(self, params: Any) -> tuple[int, ...]:
-        plus, minus = params
+        plus, minus = _two_copies(params)
         return self.apply.offset_widths(plus) + self.apply.offset_widths(minus)
 
     def layerwise(
         self, params: Any, x: Array, offsets: Sequence[Array] | None
     ) -> tuple[Array, tuple[DenseLayer, ...]]:
-        plus, minus = params
+        plus, minus = _two_copies(params)
         middle = len(self.apply.offset_widths(plus))
         halves = (None, None) if offsets is None else (offsets[:middle], offsets[middle:])
         f_plus, layers_plus = self.apply.layerwise(plus, x, halves[0])

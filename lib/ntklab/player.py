@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import os
 import re
 import sys
@@ -25,6 +26,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+
+from ntklab import _validate
 
 __all__ = ["Explorer", "Player", "explore"]
 
@@ -99,18 +102,20 @@ class Player:
         start: int = 0,
     ) -> None:
         names = _checked_labels(labels)
-        if not alt.strip():
-            raise ValueError("alt: expected a sentence that tells what moves, got an empty text")
-        seconds = float(interval)
-        if not 0 < seconds < float("inf"):
-            raise ValueError(f"interval: expected a positive number of seconds, got {seconds:g}")
+        if not isinstance(alt, str) or not alt.strip():
+            raise ValueError(f"alt: expected a sentence that tells what moves, got {alt!r}")
+        if caption is not None and not isinstance(caption, str):
+            raise ValueError(f"caption: expected a text or None, got {caption!r}")
+        seconds = _validate.number("interval", interval, above=0)
+        if math.isinf(1000 * seconds):  # the page counts in milliseconds
+            raise ValueError(f"interval: expected fewer seconds, got {seconds:g}")
         pictures = _pictures(frames)
         if len(pictures) != len(names):
             raise ValueError(
                 f"labels: expected one for each frame, got {len(names)} labels "
                 f"for {len(pictures)} frames"
             )
-        if not -len(names) <= start < len(names):
+        if _validate.integer("start", start, at_least=-len(names)) >= len(names):
             raise ValueError(
                 f"start: expected a position from 0 to {len(names) - 1}, or -1 for the last, "
                 f"got {start}"
@@ -133,9 +138,7 @@ class Player:
 
 
 def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(labels, str):
-        raise ValueError(f"labels: expected a sequence of texts, got the single text {labels!r}")
-    names = tuple(labels)
+    names = tuple(_items("labels", labels, "texts"))
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"labels: expected non-empty texts, got {name!r} at position {index}")
@@ -144,13 +147,23 @@ def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
+def _items(name: str, values: Any, kind: str) -> list[Any]:
+    """What `values` holds; a single text, byte string or figure is none."""
+    try:
+        # Not by its type: an array without axes has the method of an iterable, and refuses.
+        items = None if isinstance(values, str | bytes | Figure) else iter(values)
+    except TypeError:
+        items = None
+    if items is None:
+        raise ValueError(f"{name}: expected a sequence of {kind}, got {values!r:.60}")
+    return list(items)
+
+
 # --- frames to pictures -------------------------------------------------------------------------
 
 
 def _pictures(frames: Iterable[Any]) -> list[_Picture]:
-    if isinstance(frames, str | bytes | Figure) or not isinstance(frames, Iterable):
-        raise ValueError(f"frames: expected a sequence of frames, got one {type(frames).__name__}")
-    kept = list(frames)
+    kept = _items("frames", frames, "frames")
     if not kept:
         raise ValueError("frames: expected at least one frame, got none")
     pictures = [_picture(frame, f"frames[{index}]") for index, frame in enumerate(kept)]
@@ -229,7 +242,7 @@ def _rounded(attribute: str) -> str:
 def _svg_text(svg: str, name: str) -> _Picture:
     try:
         root = ElementTree.fromstring(svg)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, UnicodeError) as error:
         raise ValueError(f"{name}: expected an SVG text, got XML that fails: {error}") from None
     if root.tag != "{http://www.w3.org/2000/svg}svg":
         raise ValueError(
@@ -243,13 +256,16 @@ def _svg_size(root: ElementTree.Element, name: str) -> tuple[int, int]:
         re.fullmatch(r"([\d.]+)(px|pt)?", root.get(side, "")) for side in ("width", "height")
     ]
     box = root.get("viewBox", "").replace(",", " ").split()
-    if all(lengths):
-        sizes = [float(m[1]) * (4 / 3 if m[2] == "pt" else 1) for m in lengths if m]
-    elif len(box) == 4:
-        sizes = [float(side) for side in box[2:]]
-    else:
+    try:
+        if all(lengths):
+            sizes = [float(m[1]) * (4 / 3 if m[2] == "pt" else 1) for m in lengths if m]
+        else:
+            _, _, *sizes = map(float, box)
+    except ValueError:
+        sizes = []
+    if len(sizes) != 2:
         raise ValueError(f"{name}: expected an SVG with a viewBox or with width and height")
-    if min(sizes) < 1:
+    if not all(1 <= size < math.inf for size in sizes):
         raise ValueError(f"{name}: expected an SVG of at least 1 x 1 pixel, got {sizes}")
     return round(sizes[0]), round(sizes[1])
 
@@ -258,8 +274,14 @@ def _image_bytes(data: bytes, name: str) -> _Picture:
     kind = "png" if data[:8] == b"\x89PNG\r\n\x1a\n" else "webp" if data[8:12] == b"WEBP" else ""
     if not kind:
         raise ValueError(f"{name}: expected PNG or WebP bytes, got bytes that begin {data[:8]!r}")
-    with Image.open(io.BytesIO(data)) as image:
-        return _Picture(_base64_address(kind, data), *image.size)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()  # opened, only the head has been read
+            return _Picture(_base64_address(kind, data), *image.size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"{name}: expected a whole image, got {len(data)} bytes that cannot be read as {kind}"
+        ) from error
 
 
 def _image_array(array: np.ndarray, name: str) -> _Picture:
@@ -408,6 +430,10 @@ class Explorer:
     """
 
     def __init__(self, controls: Any, player: Player) -> None:
+        if not hasattr(controls, "model_id"):
+            raise ValueError(f"controls: expected a widget, got {controls!r}")
+        if not isinstance(player, Player):
+            raise ValueError(f"player: expected a Player, got {player!r}")
         self.controls = controls
         self.player = player
 
@@ -449,8 +475,8 @@ def explore(
             `(False, True)` a check box, anything else a menu.
 
     Raises:
-        ValueError: if there is no parameter, one has no values or one twice, or `draw` does not
-            return a figure.
+        ValueError: if there is no parameter, one has no values or one twice, `draw` is not a
+            function or does not return a figure, or for a bad `alt` or `caption`.
 
     Example:
         >>> import matplotlib.pyplot as plt
@@ -463,6 +489,8 @@ def explore(
         >>> explore(draw, alt="A line.", m=[16, 64], log=[False, True])
         Player(2 frames, 'm = 16' to 'm = 64')
     """
+    if not callable(draw):
+        raise ValueError(f"draw: expected a function that returns a figure, got {draw!r}")
     choices = {name: _choices(name, values) for name, values in parameters.items()}
     if not choices:
         raise ValueError("parameters: expected at least one, such as m=[16, 64, 256], got none")
@@ -491,10 +519,8 @@ def explore(
 
 def _choices(name: str, values: Iterable[Any]) -> dict[str, Any]:
     """The values of a parameter under the texts that stand for them."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ValueError(f"{name}: expected a sequence of values, got {values!r}")
     choices: dict[str, Any] = {}
-    for value in values:
+    for value in _items(name, values, "values"):
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if text in choices:
             raise ValueError(f"{name}: expected all values different, got {text} more than once")

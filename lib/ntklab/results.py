@@ -13,7 +13,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -78,7 +78,7 @@ class Check:
         >>> check.holds, round(check.slack, 3)
         (True, 0.03)
         >>> print(check)
-        holds: error of the tangent = 0.02 ≤ 0.05
+        holds: error of the tangent = 0.02 ≤ 0.05, slack 0.03
     """
 
     what: str
@@ -98,7 +98,8 @@ class Check:
 
     @property
     def slack(self) -> float:
-        """How far the measured value is inside the bound; negative where it is outside.
+        """How far the measured value is inside the bound; negative where it is outside, if only by
+        less than the tolerance.
 
         For `==` it is the part of the tolerance that is left.
         """
@@ -136,9 +137,18 @@ class Check:
         tolerance = f" ± {self.tolerance:.2g}" if self.tolerance else ""
         return f"{_RELATIONS[self.relation]} {self.bound:.3g}{tolerance}"
 
+    @property
+    def slack_text(self) -> str:
+        """The slack of the measured value as it is shown: rounding must not show in it either."""
+        if not math.isfinite(self.measured):
+            return f"{self.slack:.2g}"
+        shown = replace(self, measured=float(self.measured_text))
+        return f"{shown.slack + 0.0:.2g}"
+
     def __str__(self) -> str:
         verdict = "holds" if self.holds else "FAILS"
-        return f"{verdict}: {self.what} = {self.measured_text} {self.bound_text}"
+        result = f"{verdict}: {self.what} = {self.measured_text} {self.bound_text}"
+        return f"{result}, slack {self.slack_text}"
 
     def _repr_html_(self) -> str:
         return _table([_row(self)])
@@ -154,12 +164,12 @@ def _single_number(name: str, value: Any) -> float:
 
 def _row(check: Check) -> str:
     verdict = "holds" if check.holds else "fails"
-    cells = (check.what, check.measured_text, check.bound_text, verdict)
+    cells = (check.what, check.measured_text, check.bound_text, check.slack_text, verdict)
     return "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in cells) + "</tr>"
 
 
 def _table(rows: Sequence[str]) -> str:
-    heads = ("quantity", "measured", "expected", "verdict")
+    heads = ("quantity", "measured", "expected", "slack", "verdict")
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     return (
         f'<table class="ntk-check"><thead><tr>{head}</tr></thead>'
@@ -194,7 +204,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         def group(text: str) -> str:
-            return f'<tr><th colspan="4" scope="rowgroup">{html.escape(text)}</th></tr>'
+            return f'<tr><th colspan="5" scope="rowgroup">{html.escape(text)}</th></tr>'
 
         return _table(
             [
@@ -339,6 +349,9 @@ def rounding_tolerance(scale: float = 1.0) -> float:
     """What rounding may add to a quantity of this scale: 500 units in the last place.
 
     The unit is that of JAX's default floating-point type, so a check is as strict as its mode.
+
+    Args:
+        scale: the order of magnitude of the quantity.
 
     Raises:
         ValueError: for a scale that is not a positive number.

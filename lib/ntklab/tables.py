@@ -35,6 +35,9 @@ def load(name: str) -> dict[str, np.ndarray]:
 def provenance(name: str) -> dict[str, Any]:
     """How a table was made: command, settings, seeds, versions, and what its columns mean.
 
+    Args:
+        name: the table's, as for `load`.
+
     Raises:
         ValueError: if there is no such table.
 
