@@ -234,6 +234,7 @@ def test_worst_error_grows_with_the_ball_and_not_with_the_batch():
     np.testing.assert_allclose(errors[1], alone, rtol=1e-5)
 
 
+@pytest.mark.once
 def test_rate_is_the_limit_of_the_worst_error():
     """N = 10⁶, B = 1, both signs.
 
