@@ -149,6 +149,18 @@ def probability(name: str, value: Any) -> float:
     return result
 
 
+def items(name: str, values: Any) -> list[Any]:
+    """What `values` holds; a single text or byte string is none."""
+    try:
+        # Not by its type: an array without axes has the method of an iterable, and refuses.
+        held = None if isinstance(values, str | bytes) else iter(values)
+    except TypeError:
+        held = None
+    if held is None:
+        raise ValueError(f"{name}: expected a sequence, got {values!r:.60}")
+    return list(held)
+
+
 def widths(name: str, value: Any) -> tuple[int, ...]:
     """`value` as a tuple of positive integers, at least one."""
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) == 0:

@@ -443,12 +443,7 @@ def _check_text(name: str, text: Any) -> None:
 
 
 def _items(name: str, values: Any, kind: type) -> list[Any]:
-    try:
-        items = None if isinstance(values, str) else list(values)
-    except TypeError:
-        items = None
-    if items is None:
-        raise ValueError(f"{name}: expected a sequence, got {values!r:.60}")
+    items = _validate.items(name, values)
     for index, item in enumerate(items):
         if not isinstance(item, kind):
             raise ValueError(f"{name}[{index}]: expected {kind.__name__}, got {item!r:.60}")

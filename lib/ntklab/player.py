@@ -138,7 +138,7 @@ class Player:
 
 
 def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    names = tuple(_items("labels", labels, "texts"))
+    names = tuple(_validate.items("labels", labels))
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"labels: expected non-empty texts, got {name!r} at position {index}")
@@ -147,23 +147,11 @@ def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _items(name: str, values: Any, kind: str) -> list[Any]:
-    """What `values` holds; a single text, byte string or figure is none."""
-    try:
-        # Not by its type: an array without axes has the method of an iterable, and refuses.
-        items = None if isinstance(values, str | bytes | Figure) else iter(values)
-    except TypeError:
-        items = None
-    if items is None:
-        raise ValueError(f"{name}: expected a sequence of {kind}, got {values!r:.60}")
-    return list(items)
-
-
 # --- frames to pictures -------------------------------------------------------------------------
 
 
 def _pictures(frames: Iterable[Any]) -> list[_Picture]:
-    kept = _items("frames", frames, "frames")
+    kept = _validate.items("frames", frames)
     if not kept:
         raise ValueError("frames: expected at least one frame, got none")
     pictures = [_picture(frame, f"frames[{index}]") for index, frame in enumerate(kept)]
@@ -520,7 +508,7 @@ def explore(
 def _choices(name: str, values: Iterable[Any]) -> dict[str, Any]:
     """The values of a parameter under the texts that stand for them."""
     choices: dict[str, Any] = {}
-    for value in _items(name, values, "values"):
+    for value in _validate.items(name, values):
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if text in choices:
             raise ValueError(f"{name}: expected all values different, got {text} more than once")

@@ -65,7 +65,7 @@ def empirical_ntk(
     one serves everything else: the gradients of a block of rows are pushed through the linearized
     model. Either way memory is bounded by the blocks; with `x2=None` those below the diagonal are
     mirrored, not computed. In float64 and with smooth activations the routes agree to 1e-10, in
-    float32 to 1e-5; a ReLU's sign flip near 0 moves single entries by some 3e-4.
+    float32 to 1e-5; a ReLU whose sign flips near 0 can move single entries by more.
 
     Args:
         apply: `apply(params, x) -> [N, outputs]` or `[N]`; each row of the output may depend on
@@ -1495,7 +1495,7 @@ def fan_out_gains(
     gains, and its tangent kernel d times; with biases E f² is at least σ_b² m/2.
 
     One draw of the parameters for both gains; and the mean of f² over 500 networks in units of
-    m σ_b²/2. Each hidden layer adds a like amount, so at depth 2 it is well above 1.
+    m σ_b²/2. Its expectation at these arguments is 3/2 + 5/(2m), with a standard error of 0.1.
     """
     options: dict[str, Any] = {"activation": activation}
     widths = (*[width] * depth, 1)
