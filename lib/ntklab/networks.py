@@ -87,6 +87,8 @@ def _identity(z: Array) -> Array:
 
 
 #: The activations that have a name.
+#:
+#: :meta hide-value:
 ACTIVATIONS: dict[str, type_of_activation] = {
     "relu": jax.nn.relu,
     "erf": jax.scipy.special.erf,
