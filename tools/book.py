@@ -15,10 +15,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import filterfalse
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import nbformat
 from jupyter_cache import get_cache
@@ -40,6 +42,16 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def kept_executions() -> Iterator[Any]:
+    """What Jupyter Book keeps of the notebooks' executions; its database is closed at the end."""
+    cache = get_cache(CACHE)
+    try:
+        yield cache
+    finally:
+        cache.db.dispose()
+
+
 def forget_stale_outputs() -> None:
     """Clear the kept outputs if the library they were computed with is another one."""
     current = fingerprint()
@@ -54,19 +66,21 @@ def keep_outputs(chapter: Path, seconds: float, *, confirmed: bool = True) -> No
 
     Those that no run has confirmed serve one build only: `forget_unconfirmed` clears them.
     """
-    get_cache(CACHE).cache_notebook_file(
-        str(chapter),
-        data={"execution_seconds": seconds, "confirmed": confirmed},
-        check_validity=False,
-        overwrite=True,
-    )
+    with kept_executions() as cache:
+        cache.cache_notebook_file(
+            str(chapter),
+            data={"execution_seconds": seconds, "confirmed": confirmed},
+            check_validity=False,
+            overwrite=True,
+        )
 
 
 def outputs_are_kept(chapter: Path) -> bool:
     """Whether the outputs that stand in a notebook are those that are kept for its code."""
-    notebook, cache = nbformat.read(chapter, as_version=4), get_cache(CACHE)
+    notebook = nbformat.read(chapter, as_version=4)
     try:
-        kept = cache.get_cache_bundle(cache.match_cache_notebook(notebook).pk).nb
+        with kept_executions() as cache:
+            kept = cache.get_cache_bundle(cache.match_cache_notebook(notebook).pk).nb
     except KeyError:
         return False
     return [cell.get("outputs") for cell in kept.cells if cell.cell_type == "code"] == [
@@ -77,20 +91,21 @@ def outputs_are_kept(chapter: Path) -> bool:
 def forget_unconfirmed() -> None:
     """Clear the kept outputs that nothing but a notebook's own word stands for."""
     if CACHE.exists():
-        cache = get_cache(CACHE)
-        for entry in cache.list_cache_records():
-            if not entry.data.get("confirmed", True):
-                cache.remove_cache(entry.pk)
+        with kept_executions() as cache:
+            for entry in cache.list_cache_records():
+                if not entry.data.get("confirmed", True):
+                    cache.remove_cache(entry.pk)
 
 
 def kept_outputs() -> dict[int, tuple[str, float]]:
     """The executions that Jupyter Book keeps: number to (chapter, seconds)."""
     if not CACHE.exists():
         return {}
-    return {
-        entry.pk: (Path(entry.uri).stem, entry.data["execution_seconds"])
-        for entry in get_cache(CACHE).list_cache_records()
-    }
+    with kept_executions() as cache:
+        return {
+            entry.pk: (Path(entry.uri).stem, entry.data["execution_seconds"])
+            for entry in cache.list_cache_records()
+        }
 
 
 def execute() -> None:
@@ -98,16 +113,16 @@ def execute() -> None:
 
     One that fails is left to Jupyter Book, which executes it again and reports what went wrong.
     """
-    cache = get_cache(CACHE)
     notebooks = [str(path) for path in chapters()]
-    for notebook in notebooks:
-        cache.add_nb_to_project(notebook)
-    executor = load_executor("local-parallel", cache)
-    outcome = executor.run_and_cache(filter_uris=notebooks, timeout=CELL_TIMEOUT)
-    if outcome.errored:
-        # Not a cell that raises, but a kernel that did not start or a database that was locked, as
-        # can happen to workers that do the same at the same time.
-        executor.run_and_cache(filter_uris=outcome.errored, timeout=CELL_TIMEOUT)
+    with kept_executions() as cache:
+        for notebook in notebooks:
+            cache.add_nb_to_project(notebook)
+        executor = load_executor("local-parallel", cache)
+        outcome = executor.run_and_cache(filter_uris=notebooks, timeout=CELL_TIMEOUT)
+        if outcome.errored:
+            # Not a cell that raises, but a kernel that did not start or a database that was
+            # locked, as can happen to workers that do the same at the same time.
+            executor.run_and_cache(filter_uris=outcome.errored, timeout=CELL_TIMEOUT)
 
 
 def build(*, as_stored: bool = False) -> tuple[int, dict[str, float]]:
