@@ -54,7 +54,7 @@ test: env ## check everything (PARTS="lint types": some)
 	@$(BIN)/python tools/check.py $(PARTS)
 
 experiments: env ## compute book/data/, under an hour (EXPERIMENT=name: one); goes on where it stopped
-	@$(BIN)/python tools/experiments.py $(EXPERIMENT)
+	@PYTHONPATH=tools $(BIN)/python -m experiments $(EXPERIMENT)
 
 benchmark: env ## compare speeds with public tools
 	@$(BIN)/python tools/benchmark.py

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.colab
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "_build"
 CHAPTERS = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
-ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 
 # What Colab has of what we use. ipywidgets and pip are Colab's versions, the others are ours.
 PINS = [
@@ -58,7 +58,7 @@ def copy_of(chapter: str) -> Any:
 
 
 def run(*command: str | Path, **options: Any) -> str:
-    done = subprocess.run(command, text=True, capture_output=True, **options)
+    done = subprocess.run(command, encoding="utf-8", capture_output=True, **options)
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -71,7 +71,7 @@ def test_copy_has_only_what_colab_renders(chapter: str) -> None:
     raw = re.compile(
         r":::|`{3}\{|\{(?:prf:|py:)?(?:ref|numref|eq|doc|cite\S*|func|mod)\}`|\\(?:label|eqref)\b"
     )
-    macros = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    macros = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
     macros = set(macros["mathjax3_config"]["tex"]["macros"])
     for cell in copy_of(chapter).cells:
         if cell.cell_type == "markdown":
@@ -124,8 +124,8 @@ def colab_python() -> Path:
         kernel.mkdir(parents=True)
         launch = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec = {"argv": launch, "display_name": "Colab", "language": "python"}
-        (kernel / "kernel.json").write_text(json.dumps(spec))
-        (home / "versions.txt").write_text("\n".join(installed(python)))
+        (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+        (home / "versions.txt").write_text("\n".join(installed(python)), encoding="utf-8")
     return python
 
 
@@ -149,7 +149,7 @@ def changes(base: list[str], now: list[str]) -> tuple[list[str], list[str]]:
 
 def reset(python: Path) -> list[str]:
     """Take away what an install cell has brought, put back what it moved; what that was."""
-    base = (python.parents[1] / "versions.txt").read_text().split()
+    base = (python.parents[1] / "versions.txt").read_text(encoding="utf-8").split()
     added, moved = changes(base, installed(python))
     if added:
         uv("uninstall", python, *added)
@@ -189,7 +189,8 @@ def colab_environment(published: Path, colab_python: Path, tmp_path: Path) -> di
             f"{package.name}=={package.version}\n"
             for package in importlib.metadata.distributions()
             if package.name not in pinned | {"ntklab", "widgetsnbextension", "jupyterlab_widgets"}
-        )
+        ),
+        encoding="utf-8",
     )
     return outside | {
         "GIT_CONFIG_COUNT": "1",

@@ -1,40 +1,46 @@
 """The stored tables: complete, made as they say, and computed again at one row each."""
 
-import csv
 import json
+import pkgutil
+import signal
+import subprocess
 import sys
-from pathlib import Path
 
+import experiments
 import numpy as np
+import project
 import pytest
 from ntklab import sparse_parities, tables
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-import experiments  # noqa: E402
-
-NAMES = [experiment.name for experiment in experiments.EXPERIMENTS]
+EXPERIMENTS = experiments.all_experiments()
+NAMES = [experiment.name for experiment in EXPERIMENTS]
 
 
-@pytest.mark.parametrize("experiment", experiments.EXPERIMENTS, ids=NAMES)
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=NAMES)
 def test_a_table_is_complete_and_described(experiment):
-    described = tables.provenance(experiment.name)
-    current = experiments.description(experiment)
-    assert {name: described[name] for name in current} == current
+    described = experiments.stored_provenance(experiment)
     assert {"python", "jax", "jaxlib", "numpy", "optax", "machine"} <= set(described["versions"])
-    rows = experiments.stored_rows(experiment)
-    assert all(experiments.is_done(task, rows) for task in experiment.tasks)
+    tasks = experiments.finished(experiment)
+    assert None not in tasks
+    rows = [row for task in tasks for row in task]
     keys = [
         tuple(row[name] for name in row if name not in ("loss", "accuracy", "scale"))
         for row in rows
     ]
-    assert len(set(keys)) == len(keys)  # an interrupted run leaves no row twice
+    assert len(set(keys)) == len(keys)
+    # Nothing but the tasks' rows stands in the table.
+    assert len(project.read(experiment.table).splitlines()) == 1 + len(rows)
     assert set(tables.load(experiment.name)) == set(experiment.columns)
 
 
-def test_every_table_belongs_to_an_experiment():
-    stored = {path.stem for path in (ROOT / "book" / "data").iterdir()}
+def test_every_table_belongs_to_an_experiment_and_every_experiment_to_a_chapter():
+    stored = {path.stem for path in project.files() if path.parent == experiments.DATA}
     assert stored == set(NAMES)
+    assert len(set(NAMES)) == len(NAMES)
+    chapters = {path.stem for path in project.chapters()}
+    assert {module.name for module in pkgutil.iter_modules(experiments.__path__)} <= (
+        chapters | {"__main__"}
+    )
 
 
 @pytest.mark.float64
@@ -93,36 +99,142 @@ def small(monkeypatch, folder, **changes):
     return experiments.Experiment(**arguments | changes), done
 
 
-def test_an_interrupted_run_goes_on(monkeypatch, tmp_path):
+WHOLE = "n,value\n1,2\n2,4\n3,6\n"
+
+
+@pytest.mark.parametrize(
+    ("cut", "again"),
+    [
+        ("", [1, 2, 3]),
+        ("n,va", [1, 2, 3]),
+        ("n,value\n", [1, 2, 3]),
+        ("n,value\n1,2\n", [2, 3]),
+        ("n,value\n1,2\n2", [2, 3]),
+        ("n,value\n1,2\n2,", [2, 3]),
+        ("n,value\n1,2\n2,4", [2, 3]),
+        # What was appended to half a line, by another tool or by hand.
+        ("n,value\n1,2\n2,3,6\n", [2, 3]),
+        ("n,value\n1,2\n2,\n3,6\n", [2]),
+        ("n,value\n1,2\n2,4\n2,4\n3,6\n", [2]),
+        (WHOLE, []),
+    ],
+)
+def test_a_table_that_was_cut_is_completed_as_if_it_had_not_been(cut, again, monkeypatch, tmp_path):
     experiment, done = small(monkeypatch, tmp_path)
     experiments.run(experiment)
-    assert done == [1, 2, 3]
-    lines = experiment.table.read_text().splitlines()
-    experiment.table.write_text("\n".join(lines[:2]) + "\n")
+    assert (experiment.table.read_bytes().decode(), done) == (WHOLE, [1, 2, 3])
+    done.clear()
+    experiment.table.write_text(cut, encoding="utf-8", newline="")
     experiments.run(experiment)
-    assert done == [1, 2, 3, 2, 3]
-    with experiment.table.open() as file:
-        assert [row["value"] for row in csv.DictReader(file)] == ["2", "4", "6"]
-    experiments.run(experiment)
-    assert done == [1, 2, 3, 2, 3]
+    assert (experiment.table.read_bytes().decode(), done) == (WHOLE, again)
 
 
-def test_other_settings_are_refused(monkeypatch, tmp_path):
+def test_a_task_counts_with_all_of_its_rows(monkeypatch, tmp_path):
+    """Today's tables have several rows for each of a task's seeds: the last one is not enough."""
+
+    def compute(settings, task):
+        computed.append(task["seeds"])
+        for seed in range(*task["seeds"]):
+            for step in (1, 2):
+                yield {"seed": seed, "step": step}
+
+    computed = []
+    tasks = [{"seeds": (0, 2)}, {"seeds": (2, 12)}]
+    experiment, _ = small(
+        monkeypatch, tmp_path, tasks=tasks, compute=compute, rows=2, columns=dict(seed="", step="")
+    )
+    experiments.run(experiment)
+    whole = project.read(experiment.table)
+    computed.clear()
+    project.write(experiment.table, whole.replace("\n1,1\n", "\n"))
+    experiments.run(experiment)
+    assert computed == [(0, 2)]
+    assert project.read(experiment.table) == whole
+
+
+def test_a_task_with_another_number_of_rows_is_an_error(monkeypatch, tmp_path):
+    experiment, _ = small(monkeypatch, tmp_path, rows=2)
+    with pytest.raises(ValueError, match=r"small: \{'n': 1\} must have 2 rows, got 1"):
+        experiments.run(experiment)
+    assert not experiment.table.exists()
+
+
+KILLED = """
+import os, signal, sys, pathlib, experiments
+
+def compute(settings, task):
+    if task["n"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield {"n": task["n"], "value": 2 * task["n"]}
+
+experiments.DATA = pathlib.Path(sys.argv[1])
+tasks = [{"n": n} for n in (1, 2, 3)]
+columns = {"n": "a number", "value": "its double"}
+experiments.run(experiments.Experiment("small", "nothing", {"factor": 2}, tasks, compute, columns))
+"""
+
+
+@pytest.mark.once
+def test_a_killed_run_loses_its_task_and_nothing_else(monkeypatch, tmp_path):
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path], cwd=project.ROOT / "tools", capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    experiment, done = small(monkeypatch, tmp_path)
+    assert project.read(experiment.table) == "n,value\n1,2\n2,4\n"
+    experiments.run(experiment)
+    assert (project.read(experiment.table), done) == (WHOLE, [3])
+
+
+def test_a_task_that_cannot_be_stored_leaves_the_table_as_it_was(monkeypatch, tmp_path):
+    experiment, _ = small(monkeypatch, tmp_path, tasks=[{"n": 1}])
+    experiments.run(experiment)
     experiment, _ = small(monkeypatch, tmp_path)
+    experiment.provenance.unlink()
+    project.write(
+        experiment.provenance,
+        json.dumps({**experiments.description(experiment), "versions": experiments.versions()}),
+    )
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(project.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        experiments.run(experiment)
+    assert project.read(experiment.table) == "n,value\n1,2\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.csv", "small.json"]
+
+
+def test_tables_that_nothing_vouches_for_are_refused(monkeypatch, tmp_path):
+    experiment, done = small(monkeypatch, tmp_path)
     experiments.run(experiment)
-    before = experiment.table.read_text()
-    changed, done = small(monkeypatch, tmp_path, settings={"factor": 3})
-    with pytest.raises(SystemExit, match="other settings"):
-        experiments.run(changed)
+    done.clear()
+    described = project.read(experiment.provenance)
+    for stored, complaint in [
+        (described.replace('"factor": 2', '"factor": 3'), "made with other settings"),
+        (described[:20], "not whole"),
+        ("", "not whole"),
+    ]:
+        project.write(experiment.provenance, stored)
+        with pytest.raises(project.Obstacle, match=complaint):
+            experiments.run(experiment)
+        assert project.read(experiment.provenance) == stored
+    experiment.provenance.unlink()
+    with pytest.raises(project.Obstacle, match="nothing says how it was made"):
+        experiments.run(experiment)
+    project.write(experiment.provenance, described)
+    project.write(experiment.table, "n,double\n1,2\n")
+    with pytest.raises(project.Obstacle, match="has other columns"):
+        experiments.run(experiment)
     assert not done
-    assert experiment.table.read_text() == before
-    assert json.loads(experiment.provenance.read_text())["settings"] == {"factor": 2}
+    assert project.read(experiment.table) == "n,double\n1,2\n"
 
 
 def test_loading_gives_columns(monkeypatch, tmp_path):
     monkeypatch.setattr(tables, "_folder", lambda: tmp_path)
-    (tmp_path / "t.csv").write_text("a,b,c\n1,0.5,x\n2,1,y\n")
-    (tmp_path / "t.json").write_text('{"command": "make"}')
+    (tmp_path / "t.csv").write_text("a,b,c\n1,0.5,x\n2,1,y\n", encoding="utf-8")
+    (tmp_path / "t.json").write_text('{"command": "make"}', encoding="utf-8")
     columns = tables.load("t")
     assert columns["a"].dtype.kind == "i"
     np.testing.assert_array_equal(columns["b"], [0.5, 1.0])

@@ -110,7 +110,7 @@ def test_adopting_rewrites_every_address_and_adopting_back_restores_every_byte(
     fork = f"https://github.com/{fork}"
     changed = adopt.adopt(fork + "/", root)
     assert address(root) == fork
-    assert site in (root / "README.md").read_text()
+    assert site in (root / "README.md").read_text(encoding="utf-8")
     assert not [path for path, text in text_files(root).items() if f"{owner}/{name}" in text]
     assert not [path for path, text in text_files(root).items() if host in text.lower()]
     assert set(changed) == {path for path in before if path.read_bytes() != before[path]}
@@ -191,7 +191,7 @@ def test_no_file_holds_a_place_of_one_machine_or_a_package_index():
 
 
 def pins() -> list[Requirement]:
-    text = (ROOT / "requirements.lock").read_text()
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     return [Requirement(line.rstrip(" \\")) for line in text.splitlines() if line[:1].isalnum()]
 
 
@@ -217,7 +217,7 @@ def pinned(python: str) -> dict[str, str]:
 
 
 def requirements() -> list[Requirement]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     stated = [
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["book"],
@@ -227,7 +227,7 @@ def requirements() -> list[Requirement]:
 
 
 def test_the_lock_is_pins_with_hashes_and_nothing_else():
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     body = [line for line in lines if not line.lstrip().startswith("#")]
     assert not [line for line in lines if "://" in line]
     for line, following in zip(body, [*body[1:], ""], strict=True):
@@ -272,7 +272,7 @@ def source_of_setup() -> str:
 
 
 def test_the_table_of_contents_names_every_notebook():
-    contents = str(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+    contents = str(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
     assert CHAPTERS
     assert not [stem for stem in CHAPTERS if f"/{stem}'" not in contents]
 
@@ -284,7 +284,9 @@ def test_a_notebook_is_stored_as_its_execution_leaves_it(path):
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert not list(notebooks.output_faults(notebook))
     notebooks.normalize(notebook)
-    assert nbformat.writes(notebook) + "\n" == path.read_text(), "run make notebooks"
+    assert nbformat.writes(notebook) + "\n" == path.read_text(encoding="utf-8"), (
+        "run make notebooks"
+    )
 
 
 def missing(notebook: Any) -> list[str]:
@@ -408,7 +410,9 @@ def test_captions_escape_nothing_twice(path):
 
 def compared(output: str) -> str:
     """What nbval compares of an output."""
-    for pattern, replacement in get_sanitize_patterns((ROOT / "tools" / "nbval.cfg").read_text()):
+    for pattern, replacement in get_sanitize_patterns(
+        (ROOT / "tools" / "nbval.cfg").read_text(encoding="utf-8")
+    ):
         output = re.sub(pattern, replacement, output)
     return output
 
@@ -447,7 +451,7 @@ def test_importing_what_computes_brings_nothing_that_draws_or_takes_long():
         [sys.executable, "-c", f"{before}; import {imports}; print(*{brought})"],
         check=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.stdout.split() == []
 
@@ -522,7 +526,7 @@ MINI_BOOK = {
 def test_the_book_executes_only_what_changed_and_fails_on_warnings(notebook, tmp_path):
     for name, text in MINI_BOOK.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
 
     def write(name: str, code: str) -> None:
@@ -531,7 +535,7 @@ def test_the_book_executes_only_what_changed_and_fails_on_warnings(notebook, tmp
 
     def build() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(tmp_path / "tools" / "book.py")]
-        return subprocess.run(command, capture_output=True, text=True)
+        return subprocess.run(command, capture_output=True, encoding="utf-8")
 
     write("chapter", "6 * 7")
     write("other", "1 + 1")
@@ -542,14 +546,16 @@ def test_the_book_executes_only_what_changed_and_fails_on_warnings(notebook, tmp
     page = tmp_path / "_build" / "html" / "index.html"
     assert first.returncode == 0 and page.is_file() and f"Open {page.as_uri()} " in first.stdout
     # Sphinx is silent about a missing name of Python's unless it is told to be nitpicky.
-    (tmp_path / "book" / "index.md").write_text("# Mini\n\n{py:func}`ntklab.nothing.nowhere`\n")
+    (tmp_path / "book" / "index.md").write_text(
+        "# Mini\n\n{py:func}`ntklab.nothing.nowhere`\n", encoding="utf-8"
+    )
     unresolved = build()
     assert "Notebooks executed: 0 (none changed)" in unresolved.stdout
     assert unresolved.returncode == 1 and "Open " not in unresolved.stdout
     assert "ntklab.nothing.nowhere" in unresolved.stderr, unresolved.stderr
-    (tmp_path / "book" / "index.md").write_text("# Mini\n")
+    (tmp_path / "book" / "index.md").write_text("# Mini\n", encoding="utf-8")
     write("other", "1 / 0")
-    (tmp_path / "lib" / "ntklab.py").write_text("changed = True")
+    (tmp_path / "lib" / "ntklab.py").write_text("changed = True", encoding="utf-8")
     warned = build()
     assert "Notebooks executed: 1 (chapter)" in warned.stdout
     assert warned.returncode == 1 and "the build failed" in warned.stderr
@@ -557,14 +563,15 @@ def test_the_book_executes_only_what_changed_and_fails_on_warnings(notebook, tmp
 
 
 def test_a_cell_may_take_as_long_for_the_book_as_for_the_scripts():
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert config["execute"]["timeout"] == CELL_TIMEOUT
 
 
 def test_a_failing_part_fails_the_whole_and_is_counted(tmp_path, monkeypatch, capfd):
     (tmp_path / "test_three.py").write_text(
         "import pytest\ndef test_a(): pass\ndef test_b(): assert False\n"
-        "@pytest.mark.skip\ndef test_c(): pass\n"
+        "@pytest.mark.skip\ndef test_c(): pass\n",
+        encoding="utf-8",
     )
     monkeypatch.setattr(check, "REPORTS", tmp_path)
     monkeypatch.setattr(check, "timings", lambda: {"make test": 500.0})
@@ -598,7 +605,7 @@ def outside(path: Path, **variables: str) -> dict[str, str]:
 def test_what_is_checked_of_every_change_is_checked_with_ci_set(set_before, seen, tmp_path):
     (tmp_path / ".ci").mkdir()
     script = shutil.copy2(ROOT / ".ci" / "run", tmp_path / ".ci")
-    (tmp_path / "Makefile").write_text("test book:\n\t@echo $@ with CI=$$CI\n")
+    (tmp_path / "Makefile").write_text("test book:\n\t@echo $@ with CI=$$CI\n", encoding="utf-8")
     # Neither a browser nor what would install one.
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -609,7 +616,7 @@ def test_what_is_checked_of_every_change_is_checked_with_ci_set(set_before, seen
         env=outside(programs, **set_before),
         check=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert "install chromium by hand" in done.stderr
     assert {f"test with CI={seen}", f"book with CI={seen}"} <= set(done.stdout.splitlines())
@@ -624,7 +631,8 @@ def test_without_a_browser_its_tests_fail_where_changes_are_checked(
     """Elsewhere they are skipped; those of the site and those of the player."""
     (tmp_path / "test_two.py").write_text(
         "from test_player import browser as for_players\nfrom test_site import browser\n"
-        "def test_a(browser): pass\ndef test_b(for_players): pass\n"
+        "def test_a(browser): pass\ndef test_b(for_players): pass\n",
+        encoding="utf-8",
     )
     report = tmp_path / "report.xml"
     # Loading the plugins of the unit tests takes longer than the tests.
@@ -634,7 +642,7 @@ def test_without_a_browser_its_tests_fail_where_changes_are_checked(
         cwd=tmp_path,
         env=outside(tmp_path, **variables),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert (done.returncode, check.count(report)) == (code, counts), done.stdout + done.stderr
 
@@ -654,7 +662,9 @@ def test_a_part_waits_for_those_that_it_comes_after(tmp_path, monkeypatch, capfd
 
 
 def test_the_example_of_the_readme_runs_and_gives_what_it_says():
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code = re.search(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     names: dict = {}
     exec(code[1], names)
     gram, limit = np.asarray(names["gram"]), np.asarray(names["limit"])

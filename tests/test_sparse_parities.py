@@ -372,7 +372,7 @@ def test_seeds_spread_over_devices():
             [sys.executable, "-c", program],
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         )
         outputs.append(done.stdout.split())

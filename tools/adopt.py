@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from project import ROOT, address, published_site, text_files
+from project import ROOT, Obstacle, address, published_site, run_tool, text_files, write
 
 PARTS = re.compile(r"https://github\.com/([A-Za-z0-9_-]+)/([A-Za-z0-9_.-]+)")
 # Where a repository's owner and name stand in addresses, and what may not follow the name.
@@ -45,13 +45,19 @@ def rewrite(text: str, old: tuple[str, str], new: tuple[str, str]) -> str:
 
 
 def adopt(url: str, root: Path = ROOT) -> list[Path]:
-    """Rewrite the address in all files; those that changed."""
+    """Rewrite the address in all files; those that changed.
+
+    Its home is rewritten last, so that a run that was stopped is completed by another one.
+    """
     old, new = owner_and_name(address(root)), owner_and_name(url)
+    home, texts = root / "_config.yml", text_files(root)
+    if home not in texts:
+        raise Obstacle(f"git does not list {home}: it ignores this folder")
     changed = []
-    for path, text in text_files(root).items():
-        rewritten = rewrite(text, old, new)
-        if rewritten != text:
-            path.write_bytes(rewritten.encode())
+    for path in sorted(texts, key=lambda path: (path == home, path)):
+        rewritten = rewrite(texts[path], old, new)
+        if rewritten != texts[path]:
+            write(path, rewritten)
             changed.append(path)
     return changed
 
@@ -64,9 +70,7 @@ def main() -> int:
     try:
         changed = adopt(url)
     except ValueError as error:
-        parser.exit(
-            1, f"make adopt: {error}; for example: make adopt URL=https://github.com/you/it\n"
-        )
+        raise Obstacle(f"{error}; for example: make adopt URL=https://github.com/you/it") from error
     for path in changed:
         print(f"rewritten: {path.relative_to(ROOT)}")
     print(f"The repository's address is {address()}; files changed: {len(changed)}")
@@ -74,4 +78,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool("adopt", main))

@@ -25,7 +25,21 @@ from typing import Any
 import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.executors import load_executor
-from project import BUILD, CELL_TIMEOUT, ROOT, SITE, chapters, one_pass, record, timings
+from project import (
+    BUILD,
+    CELL_TIMEOUT,
+    ROOT,
+    SITE,
+    Obstacle,
+    chapters,
+    one_pass,
+    read,
+    record,
+    run_tool,
+    timings,
+    write,
+)
+from sqlalchemy.exc import OperationalError
 
 CACHE = BUILD / ".jupyter_cache"
 FINGERPRINT = BUILD / "fingerprint"
@@ -55,10 +69,10 @@ def kept_executions() -> Iterator[Any]:
 def forget_stale_outputs() -> None:
     """Clear the kept outputs if the library they were computed with is another one."""
     current = fingerprint()
-    if not FINGERPRINT.exists() or FINGERPRINT.read_text() != current:
+    if not FINGERPRINT.exists() or read(FINGERPRINT) != current:
         shutil.rmtree(CACHE, ignore_errors=True)
         BUILD.mkdir(exist_ok=True)
-        FINGERPRINT.write_text(current)
+        write(FINGERPRINT, current)
 
 
 def keep_outputs(chapter: Path, seconds: float, *, confirmed: bool = True) -> None:
@@ -150,10 +164,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--as-stored", action="store_true", help="execute nothing")
     as_stored = parser.parse_args(arguments).as_stored
     start = perf_counter()
-    code, executed = build(as_stored=as_stored)
+    try:
+        code, executed = build(as_stored=as_stored)
+    except (OperationalError, RuntimeError) as error:
+        # Of the data base that lists the kept outputs, whose library may raise one for the other.
+        cause = error if isinstance(error, OperationalError) else error.__cause__
+        if not isinstance(cause, OperationalError):
+            raise
+        raise Obstacle(f"{CACHE}: {cause.orig}") from error
     seconds = perf_counter() - start
     print(f"Notebooks executed: {len(executed)} ({', '.join(sorted(executed)) or 'none changed'})")
     if code:
+        if shutil.disk_usage(BUILD).free < 2**20:
+            raise Obstacle(f"{SITE}: no space left on the disk")
         print("make book: the build failed; its warnings and errors stand above", file=sys.stderr)
         return 1
     record({f"chapter {chapter}": duration for chapter, duration in executed.items()})
@@ -162,4 +185,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool("book", main))

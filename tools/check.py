@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from project import BUILD, ROOT, chapters, one_pass, record, timings
+from project import BUILD, ROOT, chapters, one_pass, record, run_tool, timings
 
 REPORTS = BUILD / "reports"
 WORKERS = 2  # parts at a time, each of which keeps about one processor core busy
@@ -70,10 +70,10 @@ class Part:
         done = subprocess.run(
             [sys.executable, *self.command, *extra],
             cwd=ROOT,
-            env={**os.environ, **self.environment},
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         )
         seconds = perf_counter() - start
@@ -193,4 +193,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool("test", main))

@@ -14,7 +14,7 @@ from time import perf_counter
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from project import CELL_TIMEOUT, ROOT, chapters, one_pass
+from project import CELL_TIMEOUT, ROOT, chapters, one_pass, read, run_tool, write
 
 CELL_METADATA = {"tags", "mystnb"}
 NOTEBOOK_METADATA = {
@@ -87,9 +87,9 @@ def refresh(path: Path) -> list[str]:
         return [str(error)]
     if faults := list(output_faults(notebook)):
         return faults
-    before, after = path.read_text(), nbformat.writes(notebook) + "\n"
+    before, after = read(path), nbformat.writes(notebook) + "\n"
     if after != before:
-        path.write_text(after)
+        write(path, after)
     change = "changed" if after != before else "unchanged"
     print(f"{name(path)}: {change}, {perf_counter() - start:.1f} s", flush=True)
     return []
@@ -114,4 +114,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool("notebooks", main))

@@ -1,8 +1,13 @@
 """What the repository's scripts share: its places, its address, its files and its timings."""
 
 import importlib.metadata
+import io
 import json
+import os
+import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +20,64 @@ TIMINGS = BUILD / "timings.json"
 CELL_TIMEOUT = 600  # seconds for one cell: ten times what a whole chapter may take
 
 
+class Obstacle(Exception):
+    """What keeps a tool from its work and is no fault of the tool's: one line, for its user."""
+
+
+def run_tool(name: str, main: Callable[[], int]) -> int:
+    """The exit code of a tool's `main`; an obstacle, or a file that is refused, is one line.
+
+    A file is refused by a disk that is full or may not be written, for example.
+    """
+    # A console that lacks a letter shows another one: that is no reason to stop.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        return main()
+    except Obstacle as obstacle:
+        message = str(obstacle)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        message = f"{error.filename}: {error.strerror}"
+    print(f"make {name}: {message}", file=sys.stderr)
+    return 1
+
+
+def read(path: Path) -> str:
+    """The text of a file, in UTF-8, its line ends as they are."""
+    return path.read_bytes().decode()
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Replace what a file holds, in one step; text as UTF-8, its line ends as they are.
+
+    Whoever reads the file meanwhile, or after the writer was killed or the disk was full, finds the
+    old content or the new one, whole. An `OSError` names `path`.
+    """
+    target = path.resolve()  # a link goes on leading where it leads
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        if target.exists():
+            target.open("r+b").close()  # the file may be one that must not be written
+        try:
+            with beside.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, beside)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def address(root: Path = ROOT) -> str:
     """The repository's address, from its one home: `repository: url:` in _config.yml."""
-    url = yaml.safe_load((root / "_config.yml").read_text())["repository"]["url"]
+    url = yaml.safe_load(read(root / "_config.yml"))["repository"]["url"]
     return str(url)
 
 
@@ -37,15 +97,28 @@ def chapters(root: Path = ROOT) -> list[Path]:
 
 
 def files(root: Path = ROOT) -> list[Path]:
-    """The files that are in git or would be: tracked or new, and not ignored."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split("\0")
-    return [root / name for name in sorted(set(listed)) if name and (root / name).is_file()]
+    """The files that are in git or would be: tracked or new, and not ignored.
+
+    Raises:
+        Obstacle: without git, outside of a repository, or in one that git does not trust.
+    """
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(
+            listing, cwd=root, capture_output=True, env={**os.environ, "LC_ALL": "C"}
+        )
+    except FileNotFoundError as error:
+        missing = "git, which knows the course's files, is not installed"
+        raise Obstacle(missing) from error
+    if done.returncode:
+        cause = os.fsdecode(done.stderr).removeprefix("fatal: ").partition("\n")[0]
+        if "dubious ownership" in cause:
+            cause += f"; if you trust it: git config --global --add safe.directory {root}"
+        elif not (root / ".git").exists():
+            cause += "; a download is no clone: get the course with git clone"
+        raise Obstacle(f"git does not list the course's files: {cause}")
+    names = sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name})
+    return [root / name for name in names if (root / name).is_file()]
 
 
 def text_files(root: Path = ROOT) -> dict[Path, str]:
@@ -53,7 +126,7 @@ def text_files(root: Path = ROOT) -> dict[Path, str]:
     texts = {}
     for path in files(root):
         try:
-            texts[path] = path.read_bytes().decode()
+            texts[path] = read(path)
         except UnicodeDecodeError:
             continue
     return texts
@@ -61,14 +134,14 @@ def text_files(root: Path = ROOT) -> dict[Path, str]:
 
 def timings() -> dict[str, Any]:
     """The seconds measured so far, by what was measured; empty before the first run."""
-    return json.loads(TIMINGS.read_text()) if TIMINGS.exists() else {}
+    return json.loads(read(TIMINGS)) if TIMINGS.exists() else {}
 
 
 def record(measured: dict[str, float]) -> None:
     """Add measured seconds to the timings."""
     BUILD.mkdir(exist_ok=True)
     merged = {**timings(), **{name: round(seconds, 1) for name, seconds in measured.items()}}
-    TIMINGS.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n")
+    write(TIMINGS, json.dumps(merged, indent=1, sort_keys=True) + "\n")
 
 
 def one_pass(level: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import nbformat
+import project
 import site_address
 from docutils import nodes
 from sphinx import addnodes
@@ -376,7 +377,7 @@ def _write_copies(app: Sphinx, error: Exception | None) -> None:
             continue
         path = Path(app.outdir, site_address.copy_path(docname))
         path.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(_notebook(app, docname), path)
+        project.write(path, nbformat.writes(_notebook(app, docname)) + "\n")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def load(name: str) -> dict[str, np.ndarray]:
         >>> sorted(load("parity_training"))
         ['accuracy', 'alpha', 'loss', 'seed', 'step']
     """
-    with _file(name, "csv").open(newline="") as lines:
+    with _file(name, "csv").open(encoding="utf-8", newline="") as lines:
         head, *rows = csv.reader(lines)
     return {title: _column(entries) for title, *entries in zip(head, *rows, strict=True)}
 
@@ -45,7 +45,7 @@ def provenance(name: str) -> dict[str, Any]:
         >>> provenance("parity_training")["command"]
         'make experiments EXPERIMENT=parity_training'
     """
-    return dict(json.loads(_file(name, "json").read_text()))
+    return dict(json.loads(_file(name, "json").read_text(encoding="utf-8")))
 
 
 def _folder() -> Path:
