@@ -87,8 +87,6 @@ INSPECT = r"""
     if (!captioned(player, ".ntk-caption")) report("caption", player.ariaLabel);
 
   for (const details of all("details[open]")) report("closed", details.textContent);
-  for (const box of all(".admonition.dropdown:not(.toggle-hidden)"))
-    report("closed", box.textContent);
 
   const edge = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth > edge) {
@@ -370,19 +368,54 @@ def test_a_player_plays(player_page: Page) -> None:
     )
 
 
-def test_solutions_open_on_a_click_and_on_paper(browser: Browser, address: str) -> None:
-    page = _lightest("solution dropdown")
+@pytest.fixture
+def solution_page(browser: Browser, address: str) -> Iterator[Page]:
+    page = _lightest("Solution to Exercise")
     tab = browser.new_page()
     go(tab, address + page)
-    solution = tab.locator(".admonition.solution").first
-    body = solution.locator("section, p:not(.admonition-title)").first
-    assert not body.is_visible()
-    solution.locator("button, summary").first.click()
-    assert body.is_visible()
-    tab.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
-    assert tab.locator("article details:not([open])").count() == 0
-    assert tab.locator("article .admonition.dropdown.toggle-hidden").count() == 0
+    yield tab
     tab.close()
+
+
+def test_solutions_open_on_a_click_and_on_paper(solution_page: Page) -> None:
+    solution = solution_page.locator("details", has_text="Solution to Exercise").first
+    body = solution.locator(".sd-summary-content")
+    assert not solution.locator("summary a").count(), "a title that leads elsewhere opens nothing"
+    assert not body.is_visible()
+    solution.locator("summary").click()
+    assert body.is_visible()
+    solution_page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    assert solution_page.locator("article details:not([open])").count() == 0
+
+
+def test_a_link_opens_what_is_closed(solution_page: Page) -> None:
+    solutions = solution_page.locator("details[id$=-solution]")
+    first, second = solutions.nth(0), solutions.nth(1)
+    for way in ("address", "link", "the same link again"):
+        box = first if way == "address" else second
+        hash = f"#{box.get_attribute('id')}"
+        assert not box.locator(".sd-summary-content").is_visible()
+        if way == "address":
+            solution_page.evaluate("hash => { location.hash = hash; }", hash)
+        else:
+            script = """hash => {
+              const link = document.createElement("a");
+              link.href = hash;
+              document.querySelector("article").append(link);
+              link.click();
+              link.remove();
+            }"""
+            solution_page.evaluate(script, hash)
+        box.locator(".sd-summary-content").wait_for(state="visible")
+        assert box.locator("summary").is_visible()
+        if way == "link":
+            box.locator("summary").click()
+
+
+def test_formulas_are_no_stops_of_the_tab_key(solution_page: Page) -> None:
+    inline = solution_page.locator("mjx-container:not([display=true])")
+    assert inline.count() > 20
+    assert inline.and_(solution_page.locator("[tabindex]")).count() == 0
 
 
 def test_chapters_offer_their_colab_copy() -> None:

@@ -15,6 +15,7 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from ntklab import results
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -65,11 +66,11 @@ class _FillTables(SphinxPostTransform):
             covered = sum(entry.chapter == chapter for entry in entries)
             state = "runs" if data["succeeded"] else "fails"
             title = self.env.titles[docname].astext()
-            link = self._link("std", "doc", f"/{docname}", title)
+            chapter_link = link(self.env, "std", "doc", f"/{docname}", title)
             time = f"{data['runtime']:.0f} s" if data["runtime"] else "–"
-            rows.append([link, str(covered), state, time])
+            rows.append([chapter_link, str(covered), state, time])
         heads = ["Chapter", "Results on the ledger", "State", "Run time"]
-        return _table(heads, rows, "course-status")
+        return table(heads, rows, "course-status")
 
     def _order(self, docname: str) -> tuple[int, ...]:
         return self.env.toc_secnumbers.get(docname, {}).get("") or (0,)
@@ -82,7 +83,7 @@ class _FillTables(SphinxPostTransform):
         rows = [self._entry(entry, *reports.get(entry.title, ([], []))) for entry in entries]
         if not rows:
             _LOG.warning("the ledger has no result of source %r", source)
-        return _table(["Result", "Where", "Measured, and its bound"], rows, "course-results")
+        return table(["Result", "Where", "Measured, and its bound"], rows, "course-results")
 
     def _entry(
         self, entry: results.Result, stated: Sequence[_Row], broken: Sequence[_Row]
@@ -99,11 +100,11 @@ class _FillTables(SphinxPostTransform):
     def _places(self, entry: results.Result) -> list[nodes.Node]:
         chapter = f"book/{entry.chapter}"
         title = self.env.titles[chapter].astext()
-        places = [self._link("std", "doc", f"/{chapter}", title)]
+        places = [link(self.env, "std", "doc", f"/{chapter}", title)]
         if entry.theorem:
-            places.append(self._link("prf", "ref", entry.theorem))
+            places.append(link(self.env, "prf", "ref", entry.theorem))
         if entry.exercise:
-            places.append(self._link("std", "numref", entry.exercise))
+            places.append(link(self.env, "std", "numref", entry.exercise))
         test = nodes.literal(text=f"[{entry.key}]", classes=["course-test"])
         return [_line(place) for place in (*places, self._source(entry), test)]
 
@@ -124,18 +125,22 @@ class _FillTables(SphinxPostTransform):
         number = nodes.inline(text=f"{value} {bound}", classes=["course-number"])
         return [_line(nodes.Text(f"{mark} {what}")), _line(number)]
 
-    def _link(self, domain: str, kind: str, target: str, text: str | None = None) -> nodes.Node:
-        node = pending_xref(
-            "",
-            refdomain=domain,
-            reftype=kind,
-            reftarget=target,
-            refexplicit=text is not None,
-            refdoc=self.env.docname,
-            refwarn=True,
-        )
-        node += nodes.inline(text=text or target, classes=["xref", domain, f"{domain}-{kind}"])
-        return node
+
+def link(
+    env: BuildEnvironment, domain: str, kind: str, target: str, text: str | None = None
+) -> nodes.Node:
+    """A reference from the page that is being written, with its own text or the target's."""
+    node = pending_xref(
+        "",
+        refdomain=domain,
+        reftype=kind,
+        reftarget=target,
+        refexplicit=text is not None,
+        refdoc=env.docname,
+        refwarn=True,
+    )
+    node += nodes.inline(text=text or target, classes=["xref", domain, f"{domain}-{kind}"])
+    return node
 
 
 def faults(entry: results.Result, stated: Sequence[_Row], broken: Sequence[_Row]) -> Iterator[str]:
@@ -179,13 +184,13 @@ def _line(child: nodes.Node) -> nodes.line:
     return nodes.line("", "", child)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], name: str) -> nodes.container:
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], name: str) -> nodes.container:
     """A table in a box of its own, in which it scrolls where the screen is narrow."""
     group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in heads), cols=len(heads))
     group += nodes.thead("", _row(heads))
     group += nodes.tbody("", *map(_row, rows))
-    table = nodes.table("", group, classes=["colwidths-auto", name])
-    return nodes.container("", table, classes=["course-table"])
+    content = nodes.table("", group, classes=["colwidths-auto", name])
+    return nodes.container("", content, classes=["course-table"])
 
 
 def _row(cells: Iterable[Any]) -> nodes.row:

@@ -12,10 +12,37 @@ window.addEventListener("afterprint", () => {
   }
 });
 
-// A box that scrolls must be reachable from the keyboard.
-document.addEventListener("DOMContentLoaded", () => {
-  const boxes = "div.cell_output pre, div.highlight pre, .course-table, .pst-scrollable-table-container";
-  for (const box of document.querySelectorAll(boxes)) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+// A link to what is closed, or to something in it, opens it.
+function reveal(hash) {
+  const target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1)));
+  if (!target) return;
+  let opened = false;
+  for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) {
+    opened ||= !box.open;
+    box.open = true;
   }
+  if (opened) target.scrollIntoView();
+}
+document.addEventListener("DOMContentLoaded", () => reveal(location.hash));
+window.addEventListener("hashchange", () => reveal(location.hash));
+// The same link clicked once more changes no address.
+document.addEventListener("click", event => {
+  const link = event.target.closest("a[href]");
+  if (link?.hash && link.href === location.href) reveal(link.hash);
 });
+
+// A box that scrolls must be reachable from the keyboard, and no other.
+const BOXES = "mjx-container[display=true], div.cell_output pre, div.highlight pre, .course-table, .pst-scrollable-table-container";
+function reach() {
+  for (const box of document.querySelectorAll(BOXES)) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+window.addEventListener("load", () => {
+  reach();
+  window.MathJax?.startup?.promise.then(reach);
+});
+window.addEventListener("resize", reach);
+// What is closed has no width before it is opened.
+document.addEventListener("toggle", reach, true);
