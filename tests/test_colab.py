@@ -3,7 +3,8 @@
 The environment has JAX, NumPy, matplotlib and Colab's ipywidgets, but no ntklab. Git is told to
 find the repository's address in a clone of the working tree, so that the copy's own install cell
 installs what is about to be published. nbval runs each copy there, top to bottom, and compares
-every output with the one that is stored in the chapter. The site must be built: `make book`.
+every output with the one that is stored in the chapter; in between run the chapter's Tries and the
+code of its solutions. The site must be built: `make book`.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from urllib.parse import unquote, urldefrag
 
 import nbformat
 import pytest
+import tries
 import yaml
 from project import published_site, record
 
@@ -221,7 +223,7 @@ def with_stored_outputs(copy: Any, chapter: Any) -> Any:
 
 
 def validate(notebook: Any, folder: Path, *options: str, **environment: str) -> float:
-    """The seconds that nbval takes for a notebook's cells after the first; it must pass."""
+    """The seconds that nbval takes for a notebook's own cells after the first; it must pass."""
     nbformat.write(notebook, folder / "copy.ipynb")
     sanitize = f"--nbval-sanitize-with={ROOT / 'tools' / 'nbval.cfg'}"
     # The kernel's own libraries warn; what a chapter writes to stderr is a fault of its own.
@@ -231,7 +233,10 @@ def validate(notebook: Any, folder: Path, *options: str, **environment: str) -> 
     alone = {**(environment or os.environ), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run(sys.executable, "-m", "pytest", *quietly, *nbval, "copy.ipynb", cwd=folder, env=alone)
     cells = list(ElementTree.parse(folder / "cells.xml").getroot().iter("testcase"))
-    return sum(float(cell.get("time", 0)) for cell in cells[1:])
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    own = [tries.TAG not in cell.metadata.get("tags", []) for cell in code]
+    times = [float(cell.get("time", 0)) for cell in cells]
+    return sum(time for time, counts in zip(times[1:], own[1:], strict=True) if counts)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -239,7 +244,9 @@ def test_the_chapter_runs_in_colab_and_gives_its_outputs(
     chapter: str, colab_python: Path, colab_environment: dict[str, str], tmp_path: Path
 ) -> None:
     path = ROOT / "book" / f"{chapter}.ipynb"
-    notebook = with_stored_outputs(copy_of(chapter), nbformat.read(path, as_version=4))
+    source = nbformat.read(path, as_version=4)
+    notebook = with_stored_outputs(copy_of(chapter), source)
+    notebook = tries.with_extras(notebook, tries.extras(source, chapter))
     try:
         seconds = validate(notebook, tmp_path, "--nbval-kernel-name=colab", **colab_environment)
     finally:
@@ -279,6 +286,24 @@ def test_another_output_than_the_stored_one_fails(
     else:
         with pytest.raises(AssertionError, match=complaint):
             validate(notebook, tmp_path, "--nbval-current-env")
+
+
+def test_a_try_that_fails_is_named_and_its_outputs_and_time_do_not_count(tmp_path: Path) -> None:
+    def with_try(code: str) -> Any:
+        outputs = [nbformat.v4.new_output("stream", name="stdout", text="0.5\n")]
+        cells = [
+            nbformat.v4.new_code_cell("import time, matplotlib.pyplot", execution_count=1),
+            nbformat.v4.new_code_cell(
+                "s = 0.5; time.sleep(s); print(s)", execution_count=2, outputs=outputs
+            ),
+            nbformat.v4.new_markdown_cell(f"**Try** `{code}`: wait."),
+        ]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        return tries.with_extras(notebook, tries.extras(notebook, "chapter"))
+
+    assert 0.5 <= validate(with_try("s = 4"), tmp_path, "--nbval-current-env") < 4
+    with pytest.raises(AssertionError, match=r"(?s)chapter, cell 2, Try `s = -1`.*ValueError"):
+        validate(with_try("s = -1"), tmp_path, "--nbval-current-env")
 
 
 def test_outputs_are_not_confirmed_for_other_code() -> None:
