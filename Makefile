@@ -18,7 +18,7 @@ export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve notebooks test experiments benchmark lock adopt publish clean
+.PHONY: help env book serve notebooks tries test experiments benchmark lock adopt publish clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ serve: env ## show the rendered site (PORT=8000)
 
 notebooks: env ## execute the notebooks in place (NOTEBOOK=book/x.ipynb: one)
 	@$(BIN)/python tools/notebooks.py $(NOTEBOOK)
+
+tries: env ## run the Tries and the solutions' code of the notebooks (NOTEBOOK=book/x.ipynb: of one)
+	@$(BIN)/python tools/tries.py $(NOTEBOOK)
 
 test: env ## check everything (PARTS="lint types": some)
 	@$(BIN)/python tools/check.py $(PARTS)

@@ -1,7 +1,7 @@
 """Run what a chapter invites its readers to run: every **Try**, and the code of its solutions.
 
-`python tools/tries.py [NOTEBOOK ...]` executes the notebooks, all of the book's without arguments,
-with these in between, and writes nothing.
+`make tries [NOTEBOOK=...]` executes the notebooks, all of the book's without one, with these in
+between, and writes nothing.
 
 A Markdown cell that begins with `**Try**` belongs to the code cell right above. Its first inline
 code is an assignment, such as `m = 64`, which replaces the value of that name's assignment or
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from project import CELL_TIMEOUT, chapters, one_pass
+from project import CELL_TIMEOUT, chapters, one_pass, run_tool
 
 # Cells that a run inserts carry this tag.
 TAG = "try"
@@ -236,4 +236,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool("tries", main))
