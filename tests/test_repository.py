@@ -456,6 +456,31 @@ def test_importing_what_computes_brings_nothing_that_draws_or_takes_long():
     assert done.stdout.split() == []
 
 
+WITHOUT_THE_EXTRA = """
+import importlib, sys
+
+for name in ["matplotlib", "PIL", "cycler", "ipywidgets", "optax"]:
+    sys.modules[name] = None  # as if it were not installed
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(f"ntklab.{name}")
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+
+
+def test_a_plain_installation_is_told_what_it_lacks():
+    """All modules are there without the extra `book`, but for those that draw, which name it."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_EXTRA, *MODULES],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    needs = 'needs matplotlib, which the extra "book" brings: pip install "ntklab[book]"'
+    assert done.stdout.splitlines() == [f"ntklab.{name} {needs}" for name in sorted(DRAWING)]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_is_documented(module):
     module = importlib.import_module(f"ntklab.{module}")

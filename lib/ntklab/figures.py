@@ -21,16 +21,18 @@ from fractions import Fraction
 from numbers import Integral
 from typing import Any, SupportsFloat
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
-from matplotlib.axes import Axes
-from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from numpy.typing import ArrayLike
 
-from ntklab import _validate
+from ntklab import _extras, _validate
+
+with _extras.needed_by(__name__):
+    import matplotlib as mpl
+    from cycler import cycler
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
 
 __all__ = [
     "COLORS",

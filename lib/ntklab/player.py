@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat
 from urllib.parse import quote
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
-from ntklab import _validate
+from ntklab import _extras, _validate
+
+with _extras.needed_by(__name__):
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+    from PIL import Image
 
 __all__ = ["Explorer", "Player", "explore"]
 
