@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.metadata
-import itertools
 import os
 import pkgutil
 import re
@@ -10,10 +9,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import adopt
 import check
@@ -262,15 +259,6 @@ def test_the_release_of_jax_with_quadratic_scans_is_excluded():
 # The notebooks
 
 
-def source_of_setup() -> str:
-    return (
-        "try:\n"
-        "    import ntklab\n"
-        "except ImportError:\n"
-        f'    %pip install -q "ntklab[book] @ git+{address()}"'
-    )
-
-
 def test_the_table_of_contents_names_every_notebook():
     contents = str(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
     assert CHAPTERS
@@ -287,125 +275,6 @@ def test_a_notebook_is_stored_as_its_execution_leaves_it(path):
     assert nbformat.writes(notebook) + "\n" == path.read_text(encoding="utf-8"), (
         "run make notebooks"
     )
-
-
-def missing(notebook: Any) -> list[str]:
-    """What a chapter must have, as CONTRIBUTING lists it, and this one has not."""
-    title, setup, *_, end = notebook.cells
-    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    exercises = re.split(r"^:{3,}\{exercise\} ", "\n".join(texts), flags=re.MULTILINE)[1:]
-    head = "## What this chapter showed, and what it did not"
-    _, _, closing = f"\n{end.source}".partition(f"\n{head}\n")
-    blocks = closing.strip().split("\n\n")
-    table = "\n".join(block for block in blocks if block.startswith("|"))
-    present = {
-        "a title": title.cell_type == "markdown" and re.match(r"# \S", title.source),
-        "what the reader can do afterwards": "**After this chapter** you can" in title.source,
-        "what the reader needs": re.search(r"^\*\*You need\*\* \S", title.source, re.MULTILINE),
-        "the minutes": re.search(r"\d+ minutes? to read, \d+ to run\b", title.source),
-        "the set-up cell behind the title": setup.source == source_of_setup(),
-        "the tag of the set-up cell": setup.metadata.get("tags") == ["remove-cell"],
-        "a moving figure": any(
-            re.search(r"^(player\.explore|(player\.)?Player)\(", source, re.MULTILINE)
-            for source in code
-        ),
-        "three exercises": len(exercises) >= 3,
-    }
-    for number, exercise in enumerate(exercises, 1):
-        label = re.search(r"^:label: (ex-\S+)$", exercise, re.MULTILINE)
-        solution = rf"^:{{3,}}\{{solution\}} {re.escape(label[1])}$" if label else "(?!)"
-        hint = r"^:{3,}\{dropdown\} Hint$"
-        present |= {
-            f"the stars of exercise {number}": re.match(r"★{1,3} \S", exercise),
-            f"a hint to exercise {number}": re.search(hint, exercise, re.MULTILINE),
-            f"a solution of exercise {number}": re.search(solution, exercise, re.MULTILINE),
-        }
-    present |= {
-        "the closing section": closing and not re.search("^#+ ", closing, re.MULTILINE),
-        # A list or paragraph for each.
-        "what it showed and what it did not": sum(block[:1] != "|" for block in blocks) >= 2,
-        "the table of the sources' results": "{cite:t}`" in table and "{prf:ref}`" in table,
-    }
-    return [what for what, there in present.items() if not there]
-
-
-@each_chapter
-def test_a_chapter_has_all_that_a_chapter_has(path):
-    assert not missing(nbformat.read(path, as_version=4))
-
-
-def edited(pattern: str, by: str = "", after: int = 0) -> Callable[[Any], None]:
-    """A function that replaces what matches in a notebook, the first `after` matches aside."""
-
-    def edit(notebook: Any) -> None:
-        places = itertools.count()
-        for cell in notebook.cells:
-            cell.source = re.sub(
-                pattern, lambda match: by if next(places) >= after else match[0], cell.source
-            )
-
-    return edit
-
-
-@pytest.mark.parametrize(
-    ("edit", "lacks"),
-    [
-        (edited(r"^# "), ["a title"]),
-        (edited(r"\*\*After this chapter\*\*"), ["what the reader can do afterwards"]),
-        (edited(r"\*\*You need\*\*"), ["what the reader needs"]),
-        (edited(r"minutes to read, \d+ to run"), ["the minutes"]),
-        (edited("import ntklab", "import jax"), ["the set-up cell behind the title"]),
-        (
-            lambda notebook: notebook.cells.insert(1, notebook.cells.pop(2)),
-            ["the set-up cell behind the title", "the tag of the set-up cell"],
-        ),
-        (
-            lambda notebook: notebook.cells[1].metadata.pop("tags"),
-            ["the tag of the set-up cell"],
-        ),
-        (edited(r"player\.(explore|Player)\("), ["a moving figure"]),
-        (edited(r"\{exercise\}", "{note}", after=2), ["three exercises"]),
-        (edited("★+ "), ["the stars of exercise {}"]),
-        (edited(r"\{dropdown\} Hint"), ["a hint to exercise {}"]),
-        (edited(r"\{solution\} ", "{solution} ex-"), ["a solution of exercise {}"]),
-        (edited(":label: ex-"), ["a solution of exercise {}"]),
-        (
-            edited("## What this chapter showed"),
-            [
-                "the closing section",
-                "what it showed and what it did not",
-                "the table of the sources' results",
-            ],
-        ),
-        (edited("it did not\n", "it did not\n\n### More\n"), ["the closing section"]),
-        (edited(r"(?<=it did not\n\n)(.+\n)+\n"), ["what it showed and what it did not"]),
-        (edited(r"\{cite:t\}`(?=.*\|)"), ["the table of the sources' results"]),
-    ],
-)
-def test_what_a_chapter_lacks_is_named(edit, lacks):
-    notebook = nbformat.read(CHAPTERS["linearization"], as_version=4)
-    exercises = range(1, 1 + sum(cell.source.count("{exercise}") for cell in notebook.cells))
-    edit(notebook)
-    # What is edited in every exercise is lacking in each.
-    each = [what.format(number) for what in lacks for number in exercises if "{}" in what]
-    assert missing(notebook) == (each or lacks)
-
-
-@each_chapter
-def test_a_notebook_stays_small(path):
-    assert path.stat().st_size < 1_500_000
-    cells = nbformat.read(path, as_version=4).cells
-    lengths = [len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code"]
-    assert max(lengths) <= 25, "what is longer belongs in the library"
-
-
-@each_chapter
-def test_captions_escape_nothing_twice(path):
-    """A doubled backslash ends the line in a formula, and the command's name is shown as text."""
-    for cell in nbformat.read(path, as_version=4).cells:
-        caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
-        assert not re.search(r"\\\\[a-zA-Z]", caption), caption
 
 
 def compared(output: str) -> str:
