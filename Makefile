@@ -18,7 +18,7 @@ export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve notebooks tries test experiments benchmark lock adopt publish clean
+.PHONY: help env book serve notebooks tries test fix experiments benchmark lock adopt publish clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ $(PINNED): requirements.lock
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-$(READY): $(PINNED) pyproject.toml
+$(READY): $(PINNED) pyproject.toml lib/ntklab/__init__.py
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -55,6 +55,10 @@ tries: env ## run the Tries and the solutions' code of the notebooks (NOTEBOOK=b
 
 test: env ## check everything (PARTS="lint types": some)
 	@$(BIN)/python tools/check.py $(PARTS)
+
+fix: env ## mend lint and format
+	@$(BIN)/ruff check --fix --exit-zero .
+	@$(BIN)/ruff format .
 
 experiments: env ## compute book/data/, under an hour (EXPERIMENT=name: one); goes on where it stopped
 	@PYTHONPATH=tools $(BIN)/python -m experiments $(EXPERIMENT)
