@@ -13,7 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ntklab import boolean_kernels as bk
 from ntklab import networks
-from ntklab.boolean_kernels import Distribution, LeakyParities, SparseParities
+from ntklab.cube import (
+    biased_character,
+    character,
+    hypercube,
+    inverse_walsh_hadamard,
+    product_probabilities,
+    subset_number,
+    walsh_hadamard,
+)
+from ntklab.edges import edge, edge_from_moments, edges, parity_edges
+from ntklab.problems import (
+    Distribution,
+    LeakyParities,
+    SparseParities,
+    sample_sparse_parity,
+    square_loss,
+)
 
 FLOAT = jnp.result_type(float)
 EPS = float(jnp.finfo(FLOAT).eps)
@@ -46,31 +62,31 @@ def uniform(n, subset, dtype=FLOAT):
 
 @pytest.mark.parametrize("n", [1, 3, 6])
 def test_points_and_characters_by_their_bits(n, dtype):
-    points = bk.hypercube(n, dtype=dtype)
+    points = hypercube(n, dtype=dtype)
     assert points.dtype == dtype
     np.testing.assert_array_equal(points, cube(n))
     for subset in subsets(n):
-        number = bk.subset_number(subset)
+        number = subset_number(subset)
         assert number == sum(2**i for i in subset)
         signs = [(-1) ** (number & j).bit_count() for j in range(2**n)]
-        np.testing.assert_array_equal(bk.character(subset, points), signs)
+        np.testing.assert_array_equal(character(subset, points), signs)
 
 
 def test_whole_numbers_beyond_32_bits_keep_their_size(no_hook):
-    assert float(bk.character((0,), np.array([[2**40]]))[0]) == 2.0**40
+    assert float(character((0,), np.array([[2**40]]))[0]) == 2.0**40
 
 
 @pytest.mark.parametrize("x", [[[10**400]], np.ma.array([[1.0]], mask=[[True]])])
 def test_what_is_no_array_of_numbers_is_named(x, no_hook):
     with pytest.raises(ValueError, match=r"^x must be an array of numbers"):
-        bk.character((0,), x)
+        character((0,), x)
 
 
 @pytest.mark.parametrize("problem", [SparseParities(3, 2, 0.3), LeakyParities(3, 0.3)])
 def test_edges_of_traced_features(problem):
-    features = bk.hypercube(3)
-    traced = jax.jit(lambda phi: bk.edges(phi, problem, 1.0))(features)
-    np.testing.assert_allclose(traced, bk.edges(features, problem, 1.0), atol=10 * EPS)
+    features = hypercube(3)
+    traced = jax.jit(lambda phi: edges(phi, problem, 1.0))(features)
+    np.testing.assert_allclose(traced, edges(features, problem, 1.0), atol=10 * EPS)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
@@ -78,30 +94,30 @@ def test_edges_of_traced_features(problem):
 def test_transform_against_the_dense_matrix(n, axes, dtype):
     f = np.random.default_rng(n).normal(size=(2**n, *axes)).astype(dtype)
     dense = np.array([[(-1.0) ** (s & j).bit_count() for j in range(2**n)] for s in range(2**n)])
-    found = bk.walsh_hadamard(jnp.asarray(f, f.dtype))
+    found = walsh_hadamard(jnp.asarray(f, f.dtype))
     assert found.dtype == dtype
     rounding = 10 * float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(found, np.tensordot(dense, f, 1) / 2**n, atol=rounding)
-    np.testing.assert_allclose(bk.inverse_walsh_hadamard(found), f, atol=rounding)
+    np.testing.assert_allclose(inverse_walsh_hadamard(found), f, atol=rounding)
     np.testing.assert_allclose(
         np.sum(np.asarray(found) ** 2, axis=0), np.mean(f**2, axis=0), rtol=10 * rounding
     )
 
 
 def test_product_probabilities_by_hand(dtype):
-    chances = bk.product_probabilities(4, 0.5, dtype=dtype)
+    chances = product_probabilities(4, 0.5, dtype=dtype)
     assert chances.dtype == dtype
     expected = [math.prod(0.75 if v > 0 else 0.25 for v in x) for x in cube(4)]
     np.testing.assert_allclose(chances, expected, rtol=10 * float(jnp.finfo(dtype).eps))
-    assert bk.product_probabilities(3, 1.0).tolist() == [1.0] + [0.0] * 7
+    assert product_probabilities(3, 1.0).tolist() == [1.0] + [0.0] * 7
 
 
 @settings(max_examples=20)
 @given(mean=st.floats(-0.95, 0.95), n=st.sampled_from([1, 4]))
 def test_biased_characters_are_orthonormal(mean, n):
-    points = bk.hypercube(n)
-    chances = np.asarray(bk.product_probabilities(n, mean), float)
-    phi = np.array([np.asarray(bk.biased_character(s, points, mean), float) for s in subsets(n)])
+    points = hypercube(n)
+    chances = np.asarray(product_probabilities(n, mean), float)
+    phi = np.array([np.asarray(biased_character(s, points, mean), float) for s in subsets(n)])
     # Values reach ((1 + μ)/(1 − μ))^{n/2}, which scales the rounding.
     scale = ((1 + abs(mean)) / (1 - abs(mean))) ** n
     np.testing.assert_allclose((phi * chances) @ phi.T, np.eye(2**n), atol=50 * EPS * scale)
@@ -182,7 +198,7 @@ def test_samples_have_the_moments(problem):
 @pytest.mark.parametrize("alpha, mean", [(0.0, 0.0), (1.0, 0.5)])
 def test_samples_at_the_ends_of_alpha(alpha, mean):
     """Bits of the share alone: 6 standard errors for 7 means and 21 products."""
-    x, y = bk.sample_sparse_parity(jax.random.key(1), 7, (0, 6), alpha, 30_000)
+    x, y = sample_sparse_parity(jax.random.key(1), 7, (0, 6), alpha, 30_000)
     x = np.asarray(x, float)
     np.testing.assert_allclose(np.mean(x, axis=0), mean, atol=6 / math.sqrt(30_000))
     products = (x.T @ x / len(x))[np.triu_indices(7, 1)]
@@ -191,7 +207,7 @@ def test_samples_at_the_ends_of_alpha(alpha, mean):
 
 
 def test_alpha_may_be_traced():
-    draw = functools.partial(bk.sample_sparse_parity, jax.random.key(0), 4, (0, 1))
+    draw = functools.partial(sample_sparse_parity, jax.random.key(0), 4, (0, 1))
     x, _ = jax.jit(lambda alpha: draw(alpha, 50))(jnp.asarray(0.25))
     np.testing.assert_array_equal(x, draw(0.25, 50)[0])
 
@@ -238,7 +254,7 @@ def test_edge_is_certified_by_duality(seed, shape, decay, log_bound, share):
     """A feasible predictor with the edge's value, and a multiplier that no predictor beats."""
     phi, chances, labels = random_case(seed, *shape, decay, share)
     bound, distribution = 10.0**log_bound, as_distribution(chances, labels)
-    best = bk.edge(jnp.asarray(phi), distribution, bound)
+    best = edge(jnp.asarray(phi), distribution, bound)
     h = np.asarray(best.predictions)
     rows = phi[chances > 0]
     w = np.linalg.lstsq(rows, h[chances > 0], rcond=1e-12)[0]
@@ -269,11 +285,11 @@ def test_edge_against_the_secular_equation(seed, bound):
     w = at(mu)
     expected = c @ w - w @ second @ w / 2
     distribution = as_distribution(chances, labels)
-    best = bk.edge(jnp.asarray(phi), distribution, bound)
+    best = edge(jnp.asarray(phi), distribution, bound)
     assert float(best.edge) == pytest.approx(expected, abs=1e-10)
     assert float(best.multiplier) == pytest.approx(mu, abs=1e-9)
     np.testing.assert_allclose(best.predictions, phi @ w, atol=1e-9)
-    moments = bk.edge_from_moments(jnp.asarray(second), jnp.asarray(c), reach)
+    moments = edge_from_moments(jnp.asarray(second), jnp.asarray(c), reach)
     assert float(moments) == pytest.approx(expected, abs=1e-10)
 
 
@@ -284,8 +300,8 @@ def test_kernel_and_features_agree(shape, bound):
     phi, chances, labels = random_case(3, *shape, 0.5)
     distribution = as_distribution(chances, labels)
     phi = jnp.asarray(phi, FLOAT)
-    by_features = bk.edge(phi, distribution, bound)
-    by_kernel = bk.edge(lambda x1, x2: phi @ phi.T, distribution, bound)
+    by_features = edge(phi, distribution, bound)
+    by_kernel = edge(lambda x1, x2: phi @ phi.T, distribution, bound)
     for a, b in zip(by_features, by_kernel, strict=True):
         np.testing.assert_allclose(a, b, rtol=KERNEL_DIGITS, atol=1e4 * EPS)
 
@@ -293,7 +309,7 @@ def test_kernel_and_features_agree(shape, bound):
 def test_ends_of_the_norm_bound():
     phi, chances, labels = random_case(0, 8, 3, 0.0)
     distribution = as_distribution(chances, labels)
-    free = bk.edge(jnp.asarray(phi, FLOAT), distribution)
+    free = edge(jnp.asarray(phi, FLOAT), distribution)
     solution = np.linalg.lstsq(np.sqrt(chances)[:, None] * phi, np.sqrt(chances) * labels)[0]
     h = phi @ solution
     assert float(free.edge) == pytest.approx(chances @ h**2 / 2, abs=100 * EPS)
@@ -302,10 +318,10 @@ def test_ends_of_the_norm_bound():
     assert float(free.norm) == pytest.approx(norm, rel=100 * EPS)
     np.testing.assert_allclose(free.predictions, h, atol=100 * EPS)
     for factor, slack in ((1 + 1e-3, True), (1 - 1e-3, False)):
-        near = bk.edge(jnp.asarray(phi, FLOAT), distribution, factor * norm)
+        near = edge(jnp.asarray(phi, FLOAT), distribution, factor * norm)
         assert (float(near.multiplier) == 0) == slack
         assert float(near.edge) == pytest.approx(float(free.edge), abs=1e-5)
-    nothing = bk.edge(jnp.asarray(phi, FLOAT), distribution, 0)
+    nothing = edge(jnp.asarray(phi, FLOAT), distribution, 0)
     assert (float(nothing.edge), float(nothing.norm)) == (0, 0)
     assert float(nothing.loss) == 0.5
 
@@ -314,7 +330,7 @@ def test_ends_of_the_norm_bound():
 def test_the_zero_kernel_has_no_edge(bound):
     distribution = uniform(3, (0, 1))
     for kernel in (lambda x1, x2: x1 @ x2.T * 0, jnp.zeros((8, 2))):
-        best = bk.edge(kernel, distribution, bound)
+        best = edge(kernel, distribution, bound)
         assert float(best.edge) == 0 and float(best.norm) == 0
         np.testing.assert_array_equal(best.predictions, np.zeros(8))
 
@@ -324,7 +340,7 @@ def test_one_feature_by_hand(dtype):
     distribution = uniform(3, (0, 1), dtype)
     phi = 3 * distribution.label_means[:, None]
     for bound, t in ((0.25, 0.25), (1.0, 1.0), (2.0, 1.0)):
-        best = bk.edge(phi, distribution, bound)
+        best = edge(phi, distribution, bound)
         assert best.edge.dtype == best.predictions.dtype == dtype
         rounding = 20 * float(jnp.finfo(dtype).eps)
         assert float(best.edge) == pytest.approx(t - t**2 / 2, abs=rounding)
@@ -337,8 +353,8 @@ def test_edge_can_be_compiled_and_is_silent_off_the_support():
     assert np.any(chances == 0)
     distribution = as_distribution(chances, labels)
     phi = jnp.asarray(phi, FLOAT)
-    plain = bk.edge(phi, distribution, 1.0)
-    compiled = jax.jit(lambda phi, d: bk.edge(phi, d, 1.0))(phi, distribution)
+    plain = edge(phi, distribution, 1.0)
+    compiled = jax.jit(lambda phi, d: edge(phi, d, 1.0))(phi, distribution)
     for a, b in zip(plain, compiled, strict=True):
         np.testing.assert_allclose(a, b, atol=100 * EPS)
     assert np.all(np.asarray(plain.predictions)[chances == 0] == 0)
@@ -350,8 +366,8 @@ def test_what_rounding_hides_in_single_precision(bound):
     """4 B √eps, for a kernel whose spectrum passes through the cutoff."""
     kernel = lambda x1, x2: jnp.exp((x1 @ x2.T - 8) / 8)  # noqa: E731
     for subset in ((0, 1), tuple(range(6)), tuple(range(8))):
-        exact = bk.edge(kernel, uniform(8, subset), bound).edge
-        rounded = bk.edge(kernel, uniform(8, subset, jnp.float32), bound).edge
+        exact = edge(kernel, uniform(8, subset), bound).edge
+        rounded = edge(kernel, uniform(8, subset, jnp.float32), bound).edge
         hidden = 4 * bound * math.sqrt(jnp.finfo(jnp.float32).eps)
         assert abs(float(exact) - float(rounded)) <= hidden
 
@@ -367,23 +383,21 @@ def some_kernel(n, seed=0, p=6):
 @pytest.mark.parametrize("bound", [0.7, math.inf])
 def test_edges_member_by_member(problem, bound):
     features, kernel = some_kernel(problem.n)
-    together = bk.edges(kernel, problem, bound)
-    alone = [bk.edge(kernel, problem.distribution(s), bound).edge for s in problem.subsets()]
+    together = edges(kernel, problem, bound)
+    alone = [edge(kernel, problem.distribution(s), bound).edge for s in problem.subsets()]
     np.testing.assert_allclose(together, np.array(alone), atol=500 * EPS)
-    by_features = bk.edges(features(bk.hypercube(problem.n)), problem, bound)
+    by_features = edges(features(hypercube(problem.n)), problem, bound)
     np.testing.assert_allclose(together, by_features, atol=2e4 * EPS)
 
 
 @pytest.mark.parametrize("bound", [0.7, math.inf])
 def test_parity_edges_one_by_one(bound):
     features, kernel = some_kernel(4)
-    together = bk.parity_edges(kernel, 4, bound)
+    together = parity_edges(kernel, 4, bound)
     for subset in subsets(4):
-        alone = bk.edge(kernel, uniform(4, subset), bound).edge
-        assert float(together[bk.subset_number(subset)]) == pytest.approx(
-            float(alone), abs=500 * EPS
-        )
-    by_features = bk.parity_edges(features(bk.hypercube(4)), 4, bound)
+        alone = edge(kernel, uniform(4, subset), bound).edge
+        assert float(together[subset_number(subset)]) == pytest.approx(float(alone), abs=500 * EPS)
+    by_features = parity_edges(features(hypercube(4)), 4, bound)
     np.testing.assert_allclose(together, by_features, atol=2e4 * EPS)
 
 
@@ -391,7 +405,7 @@ def test_parity_edges_one_by_one(bound):
 def test_parity_edges_of_the_linear_kernel(n):
     """λ = 1 on single bits, R² = n: h = tx_i with t ≤ B/√n."""
     for bound, t in ((1.0, 1 / math.sqrt(n)), (10.0, 1.0)):
-        found = np.asarray(bk.parity_edges(lambda x1, x2: x1 @ x2.T, n, bound))
+        found = np.asarray(parity_edges(lambda x1, x2: x1 @ x2.T, n, bound))
         expected = np.zeros(2**n)
         expected[2 ** np.arange(n)] = t - t**2 / 2
         np.testing.assert_allclose(found, expected, atol=200 * EPS)
@@ -403,7 +417,7 @@ def test_parity_edges_of_a_product_kernel(n):
     """Π(1 + ρx_ix'_i)/(1 + ρ): eigenvalue ρ^|S|/(1 + ρ)ⁿ on χ_S, R = 1."""
     rho, bound = 0.4, 0.9
     kernel = lambda x1, x2: jnp.prod((1 + rho * x1[:, None] * x2) / (1 + rho), axis=2)  # noqa: E731
-    found = np.asarray(bk.parity_edges(kernel, n, bound))
+    found = np.asarray(parity_edges(kernel, n, bound))
     sizes = np.array([s.bit_count() for s in range(2**n)])
     t = np.minimum(1, bound * np.sqrt(rho**sizes / (1 + rho) ** n))
     np.testing.assert_allclose(found, t - t**2 / 2, atol=1e-10)
@@ -411,9 +425,9 @@ def test_parity_edges_of_a_product_kernel(n):
 
 def test_edges_follow_the_features(dtype):
     features = jnp.asarray(cube(3), dtype)
-    assert bk.parity_edges(features, 3, 1.0).dtype == dtype
+    assert parity_edges(features, 3, 1.0).dtype == dtype
     for problem in (SparseParities(3, 2, 0.5), LeakyParities(3, 0.5)):
-        assert bk.edges(features, problem, 1.0).dtype == dtype
+        assert edges(features, problem, 1.0).dtype == dtype
 
 
 @pytest.mark.parametrize("k", [2, 5])
@@ -421,7 +435,7 @@ def test_edge_from_moments_for_many_bits(k):
     """Linear predictors on sparse parities, B = ∞: c'Σ⁻¹c/2 by Sherman–Morrison."""
     n, alpha = 200, 0.3
     moments = SparseParities(n, k, alpha).moments(range(k))
-    found = float(bk.edge_from_moments(moments.second, moments.correlation))
+    found = float(edge_from_moments(moments.second, moments.correlation))
     u, v = 1 - alpha / 4, alpha / 4
     squares = alpha**2 * (k * 4.0 ** (1 - k) + (n - k) * 4.0 ** (-1 - k))
     total = alpha * (k * 2.0 ** (1 - k) + (n - k) * 2.0 ** (-1 - k))
@@ -431,8 +445,8 @@ def test_edge_from_moments_for_many_bits(k):
     moments = smaller.moments(range(k))
     points = smaller.distribution(range(k))
     radius = 0.01
-    by_moments = bk.edge_from_moments(moments.second, moments.correlation, radius)
-    by_points = bk.edge(points.points, points, radius * math.sqrt(8)).edge
+    by_moments = edge_from_moments(moments.second, moments.correlation, radius)
+    by_points = edge(points.points, points, radius * math.sqrt(8)).edge
     assert float(by_moments) == pytest.approx(float(by_points), abs=100 * EPS)
     assert 0 < float(by_moments) < expected
 
@@ -454,16 +468,16 @@ def test_no_kernel_beats_the_bounds(seed, p, decay, tilt, log_bound):
     """Random features of four bits, tilted towards large parities, which suit the family best."""
     rng, bound = np.random.default_rng(seed), 10.0**log_bound
     phi = rng.normal(size=(16, p)) * 10.0 ** -np.linspace(0, decay, p)
-    coefficients = np.array(bk.walsh_hadamard(phi), float)
+    coefficients = np.array(walsh_hadamard(phi), float)
     coefficients[np.setdiff1d(np.arange(16), LARGE)] *= 1 - tilt
-    phi = bk.inverse_walsh_hadamard(jnp.asarray(coefficients, FLOAT))
-    found = np.asarray(bk.parity_edges(phi, 4, bound), float)[LARGE]
+    phi = inverse_walsh_hadamard(jnp.asarray(coefficients, FLOAT))
+    found = np.asarray(parity_edges(phi, 4, bound), float)[LARGE]
     rounding, size = 1e3 * EPS, len(LARGE)
     largest = bk.largest_mean_edge(bound, size, dimension=p)
     assert np.mean(found) <= largest + rounding
     assert largest <= min(bk.dimension_bound(p, size), bk.largest_mean_edge(bound, size))
     for problem in (SparseParities(4, 2, 0.3), LeakyParities(4, 0.3)):
-        mean = float(jnp.mean(bk.edges(phi, problem, bound)))
+        mean = float(jnp.mean(edges(phi, problem, bound)))
         assert mean <= problem.edge_bound(bk.dimension_bound(p, problem.size)) + rounding
         assert mean <= problem.edge_bound(bk.sharp_norm_bound(bound, problem.size)) + rounding
 
@@ -503,17 +517,17 @@ def test_dimension_bound_by_hand():
 
 
 def test_what_a_mixture_leaves_of_an_edge():
-    assert bk.SparseParities(4, 2, 0.5).edge_bound(0.1) == pytest.approx(0.25 + 0.05)
-    assert bk.SparseParities(4, 2, 0.5).edge_bound(7.0) == pytest.approx(0.5)
-    assert bk.LeakyParities(4, 0.25).edge_bound(0.1) == pytest.approx(0.075)
-    assert bk.LeakyParities(4, 0.25).edge_bound(7.0) == pytest.approx(0.375)
+    assert SparseParities(4, 2, 0.5).edge_bound(0.1) == pytest.approx(0.25 + 0.05)
+    assert SparseParities(4, 2, 0.5).edge_bound(7.0) == pytest.approx(0.5)
+    assert LeakyParities(4, 0.25).edge_bound(0.1) == pytest.approx(0.075)
+    assert LeakyParities(4, 0.25).edge_bound(7.0) == pytest.approx(0.375)
 
 
 @pytest.mark.float64
 def test_biased_bits_have_mean_one_half():
     """A million of them, at the level of 5 standard deviations, and as many fair ones."""
     for alpha, mean in ((1.0, 0.5), (0.0, 0.0)):
-        x, _ = bk.sample_sparse_parity(jax.random.key(3), 8, (0,), alpha, 2**17)
+        x, _ = sample_sparse_parity(jax.random.key(3), 8, (0,), alpha, 2**17)
         deviation = np.sqrt((1 - mean**2) / x.size)
         assert abs(float(jnp.mean(x)) - mean) < 5 * deviation
 
@@ -534,14 +548,14 @@ def test_bent_features_reach_every_parity_alike(n, bound):
         axis=0,
     )
     p = 2 ** (n - 1) + 1
-    features = jnp.asarray(bent[:, None], FLOAT) * bk.inverse_walsh_hadamard(jnp.eye(2**n))[:, :p]
-    found = bk.parity_edges(features, n, bound)
+    features = jnp.asarray(bent[:, None], FLOAT) * inverse_walsh_hadamard(jnp.eye(2**n))[:, :p]
+    found = parity_edges(features, n, bound)
     expected = bk.largest_mean_edge(bound, 2**n, dimension=p)
     np.testing.assert_allclose(found, expected, atol=500 * EPS)
 
 
 def test_indicators_have_the_same_edge_on_every_parity():
-    found = bk.parity_edges(jnp.eye(64)[:, [3, 17, 20, 63]], 6)
+    found = parity_edges(jnp.eye(64)[:, [3, 17, 20, 63]], 6)
     np.testing.assert_allclose(found, 4 / 128, atol=100 * EPS)
 
 
@@ -549,10 +563,10 @@ def test_indicators_have_the_same_edge_on_every_parity():
 def test_memorization_with_the_leaking_input_among_the_points(alpha):
     """(1 − α)(p − 1)/2^(n+1) + ½(1 − α)² 4⁻ⁿ/((1 − α)2⁻ⁿ + α), and the printed value elsewhere."""
     n, chosen, problem = 4, [0, 6, 9], LeakyParities(4, alpha)
-    found = np.asarray(bk.edges(jnp.eye(16)[:, chosen], problem))
+    found = np.asarray(edges(jnp.eye(16)[:, chosen], problem))
     hit = ((1 - alpha) / 16) ** 2 / 2 / ((1 - alpha) / 16 + alpha)
     for subset, value in zip(problem.subsets(), found, strict=True):
-        leaking = 15 - bk.subset_number(subset)
+        leaking = 15 - subset_number(subset)
         count = len(chosen) - (leaking in chosen)
         expected = (1 - alpha) * count / 2 ** (n + 1) + hit * (leaking in chosen)
         assert value == pytest.approx(expected, abs=100 * EPS)
@@ -565,11 +579,11 @@ def test_what_the_leak_costs_a_kernel(alpha):
     phi = np.random.default_rng(0).normal(size=(16, 5))
     basis = np.linalg.qr(phi)[0] * 4  # orthonormal under the uniform measure
     for subset, value in zip(
-        problem.subsets(), bk.edges(jnp.asarray(phi, FLOAT), problem), strict=True
+        problem.subsets(), edges(jnp.asarray(phi, FLOAT), problem), strict=True
     ):
         chi = np.array([parity(subset, row) for row in cube(n)])
         projected = basis @ (basis.T @ chi) / 16
-        leak = 15 - bk.subset_number(subset)
+        leak = 15 - subset_number(subset)
         cost = projected[leak] ** 2 / ((1 - alpha) / alpha + basis[leak] @ basis[leak])
         expected = (1 - alpha) / 2 * (np.mean(projected**2) - cost)
         assert float(value) == pytest.approx(expected, abs=500 * EPS)
@@ -579,7 +593,7 @@ def test_what_the_leak_costs_a_kernel(alpha):
 
 
 def test_example_kernels_are_kernels():
-    n, x = 4, bk.hypercube(4)
+    n, x = 4, hypercube(4)
     for name, kernel in bk.example_kernels(n).items():
         gram = np.asarray(kernel(x, x), float)
         np.testing.assert_allclose(gram, gram.T, atol=100 * EPS * gram.max(), err_msg=name)
@@ -592,7 +606,7 @@ def test_example_kernels_are_kernels():
 @pytest.mark.parametrize(("n", "starts"), [(3, 1), (5, 3), (8, 2), (10, 1)])
 def test_no_example_kernel_beats_the_bounds(n, starts):
     """All parities, size by size, at every start; the biased problem at the first."""
-    cube = bk.hypercube(n)
+    cube = hypercube(n)
     sizes = np.array([number.bit_count() for number in range(2**n)])
     problem = SparseParities(n, max(2, n // 2), 0.3)
     for seed, (name, kernel) in itertools.product(range(starts), bk.example_kernels(n).items()):
@@ -605,18 +619,18 @@ def test_no_example_kernel_beats_the_bounds(n, starts):
         rank = int(np.linalg.matrix_rank(np.asarray(gram), cutoff, hermitian=True))
         bound = (1.0, 10.0, math.inf)[(seed + len(name)) % 3]
         known = functools.partial(lambda gram, x1, x2: gram, gram)
-        found = np.asarray(bk.parity_edges(known, n, bound))
+        found = np.asarray(parity_edges(known, n, bound))
         for size in range(n + 1):
             mean, count = np.mean(found[sizes == size]), math.comb(n, size)
             assert mean <= bk.largest_mean_edge(bound, count, dimension=rank) + 1e-9, (name, size)
         if seed == 0:
-            mean = float(jnp.mean(bk.edges(known, problem, bound)))
+            mean = float(jnp.mean(edges(known, problem, bound)))
             largest = bk.largest_mean_edge(bound, problem.size, dimension=rank)
             assert mean <= problem.edge_bound(largest) + 1e-9, name
 
 
 def test_example_kernels_have_seeds():
-    x = bk.hypercube(3)
+    x = hypercube(3)
     first, again, other = (bk.example_kernels(3, seed=s) for s in (0, 0, 1))
     for name in ("random features", "tangent, depth 2"):
         values = [np.asarray(kernels[name](x, x)) for kernels in (first, again, other)]
@@ -628,16 +642,16 @@ def test_example_kernels_have_seeds():
 def test_one_hidden_layer_sees_no_large_odd_parity(name):
     """Its features are even functions and linear ones; deeper networks do see them."""
     odd = np.array([s.bit_count() % 2 == 1 and s.bit_count() > 1 for s in range(32)])
-    found = np.asarray(bk.parity_edges(bk.example_kernels(5)[name], 5))
+    found = np.asarray(parity_edges(bk.example_kernels(5)[name], 5))
     assert np.max(found[odd]) <= 1e4 * EPS
     assert np.min(found[~odd]) >= 0.49
-    deeper = np.asarray(bk.parity_edges(bk.example_kernels(5)["tangent, depth 2"], 5))
+    deeper = np.asarray(parity_edges(bk.example_kernels(5)["tangent, depth 2"], 5))
     assert np.min(deeper) >= 0.49
 
 
 def test_the_trained_kernel_prefers_its_own_parity():
-    edges = np.asarray(bk.parity_edges(bk.example_kernels(6)["tangent, trained"], 6, 1.0))
-    pairs = [bk.subset_number(s) for s in itertools.combinations(range(6), 2)]
+    edges = np.asarray(parity_edges(bk.example_kernels(6)["tangent, trained"], 6, 1.0))
+    pairs = [subset_number(s) for s in itertools.combinations(range(6), 2)]
     others = [number for number in pairs if number != 3]
     assert edges[3] > 1.5 * np.max(edges[others])
 
@@ -653,26 +667,26 @@ WRONG_SIDE = lambda x1, x2: x1 @ x2.T + x1[:, :1]  # noqa: E731
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: bk.hypercube(0), "n must be at least 1"),
-        (lambda: bk.hypercube(15), "n must be at most 14 to list"),
-        (lambda: bk.hypercube(2.0), "n must be an integer"),
-        (lambda: bk.hypercube(2, dtype=int), "dtype must be a floating-point"),
-        (lambda: bk.character((3,), X), "subset must name coordinates below n = 3, got 3"),
-        (lambda: bk.character((1, 1), X), "subset must name each coordinate once"),
-        (lambda: bk.character((-1,), X), "subset's coordinates must be at least 0"),
-        (lambda: bk.character("01", X), "subset must be a sequence"),
-        (lambda: bk.character(3, X), "subset must be a sequence"),
-        (lambda: bk.character((0,), np.full((1, 1), np.nan)), "x must be finite"),
-        (lambda: bk.character((0,), np.ones(3)), "x must have 2 axes"),
-        (lambda: bk.subset_number((0.5,)), "subset's coordinates must be an integer"),
-        (lambda: bk.walsh_hadamard(np.ones(3)), r"values must have a value for each of 2\^n"),
-        (lambda: bk.walsh_hadamard(np.array([1, np.nan])), "values must be finite"),
-        (lambda: bk.walsh_hadamard(np.ones(())), "values must have at least 1 axes"),
-        (lambda: bk.inverse_walsh_hadamard(np.ones(6)), "coefficients must have a value"),
-        (lambda: bk.product_probabilities(3, 1.5), "mean must lie between -1 and 1"),
-        (lambda: bk.product_probabilities(20, 0.5), "n must be at most 14"),
-        (lambda: bk.biased_character((0,), X, 1.0), "mean must lie strictly between"),
-        (lambda: bk.biased_character((0,), X, math.nan), "mean must be finite"),
+        (lambda: hypercube(0), "n must be at least 1"),
+        (lambda: hypercube(15), "n must be at most 14 to list"),
+        (lambda: hypercube(2.0), "n must be an integer"),
+        (lambda: hypercube(2, dtype=int), "dtype must be a floating-point"),
+        (lambda: character((3,), X), "subset must name coordinates below n = 3, got 3"),
+        (lambda: character((1, 1), X), "subset must name each coordinate once"),
+        (lambda: character((-1,), X), "subset's coordinates must be at least 0"),
+        (lambda: character("01", X), "subset must be a sequence"),
+        (lambda: character(3, X), "subset must be a sequence"),
+        (lambda: character((0,), np.full((1, 1), np.nan)), "x must be finite"),
+        (lambda: character((0,), np.ones(3)), "x must have 2 axes"),
+        (lambda: subset_number((0.5,)), "subset's coordinates must be an integer"),
+        (lambda: walsh_hadamard(np.ones(3)), r"values must have a value for each of 2\^n"),
+        (lambda: walsh_hadamard(np.array([1, np.nan])), "values must be finite"),
+        (lambda: walsh_hadamard(np.ones(())), "values must have at least 1 axes"),
+        (lambda: inverse_walsh_hadamard(np.ones(6)), "coefficients must have a value"),
+        (lambda: product_probabilities(3, 1.5), "mean must lie between -1 and 1"),
+        (lambda: product_probabilities(20, 0.5), "n must be at most 14"),
+        (lambda: biased_character((0,), X, 1.0), "mean must lie strictly between"),
+        (lambda: biased_character((0,), X, math.nan), "mean must be finite"),
         (lambda: SparseParities(4, 5, 0.5), "k must be at most n = 4, got 5"),
         (lambda: SparseParities(4, 1, 0.5), "k must be at least 2"),
         (lambda: SparseParities(1, 1, 0.5), "n must be at least 2"),
@@ -693,54 +707,54 @@ WRONG_SIDE = lambda x1, x2: x1 @ x2.T + x1[:, :1]  # noqa: E731
         ),
         (lambda: LeakyParities(4, 0.5).sample(KEY, (0, 1), 0), "count must be at least 1"),
         (lambda: LeakyParities(4, 0.5).sample(0, (0, 1), 3), "key must be a single key"),
-        (lambda: bk.sample_sparse_parity(KEY, 4, (0, 4), 0.5, 9), "subset must name"),
-        (lambda: bk.sample_sparse_parity(KEY, 4, (0,), 1.5, 9), "alpha must lie between 0 and 1"),
-        (lambda: bk.sample_sparse_parity(KEY, 4, (0,), 0.5, 0), "count must be at least 1"),
-        (lambda: bk.square_loss(np.ones(7), MEMBER), r"predictions must have shape \(8,\)"),
-        (lambda: bk.square_loss(np.ones(8), X), "distribution must be a Distribution"),
+        (lambda: sample_sparse_parity(KEY, 4, (0, 4), 0.5, 9), "subset must name"),
+        (lambda: sample_sparse_parity(KEY, 4, (0,), 1.5, 9), "alpha must lie between 0 and 1"),
+        (lambda: sample_sparse_parity(KEY, 4, (0,), 0.5, 0), "count must be at least 1"),
+        (lambda: square_loss(np.ones(7), MEMBER), r"predictions must have shape \(8,\)"),
+        (lambda: square_loss(np.ones(8), X), "distribution must be a Distribution"),
         (
-            lambda: bk.square_loss(np.ones(8), MEMBER._replace(probabilities=np.ones(8))),
+            lambda: square_loss(np.ones(8), MEMBER._replace(probabilities=np.ones(8))),
             "distribution.probabilities must be at least 0 with sum 1",
         ),
         (
-            lambda: bk.square_loss(np.ones(8), MEMBER._replace(label_means=np.full(8, 2.0))),
+            lambda: square_loss(np.ones(8), MEMBER._replace(label_means=np.full(8, 2.0))),
             "distribution.label_means must lie between -1 and 1",
         ),
         (
-            lambda: bk.square_loss(np.ones(8), MEMBER._replace(label_means=np.ones(3))),
+            lambda: square_loss(np.ones(8), MEMBER._replace(label_means=np.ones(3))),
             r"distribution.label_means must have shape \(8,\)",
         ),
-        (lambda: bk.edge(LINEAR, MEMBER, -1.0), "norm_bound must be at least 0"),
-        (lambda: bk.edge(LINEAR, MEMBER, math.nan), "norm_bound must be finite"),
-        (lambda: bk.edge(LINEAR, MEMBER, "big"), "norm_bound must be a number"),
-        (lambda: bk.edge(WRONG_SIDE, MEMBER), "kernel must be symmetric"),
-        (lambda: bk.edge(lambda x1, x2: -LINEAR(x1, x2), MEMBER), r"kernel must have K\(x, x\)"),
+        (lambda: edge(LINEAR, MEMBER, -1.0), "norm_bound must be at least 0"),
+        (lambda: edge(LINEAR, MEMBER, math.nan), "norm_bound must be finite"),
+        (lambda: edge(LINEAR, MEMBER, "big"), "norm_bound must be a number"),
+        (lambda: edge(WRONG_SIDE, MEMBER), "kernel must be symmetric"),
+        (lambda: edge(lambda x1, x2: -LINEAR(x1, x2), MEMBER), r"kernel must have K\(x, x\)"),
         (
-            lambda: bk.edge(lambda x1, x2: 1 - LINEAR(x1, x2) / 3, MEMBER),
+            lambda: edge(lambda x1, x2: 1 - LINEAR(x1, x2) / 3, MEMBER),
             "kernel must be positive semidefinite, got the eigenvalue",
         ),
-        (lambda: bk.edge(lambda x1, x2: LINEAR(x1, x2) * math.nan, MEMBER), "kernel must be fin"),
-        (lambda: bk.edge(lambda x1, x2: x1, MEMBER), r"kernel must return shape \(8, 8\)"),
-        (lambda: bk.edge(np.ones((7, 2)), MEMBER), "kernel must be a function or features of 8"),
-        (lambda: bk.edge(np.ones(8), MEMBER), "kernel must have 2 axes"),
-        (lambda: bk.edge(np.full((8, 1), np.inf), MEMBER), "kernel must be finite"),
-        (lambda: bk.edges(LINEAR, LeakyParities(15, 0.5)), "n must be .*dimension_bound and sharp"),
-        (lambda: bk.edges(LINEAR, LeakyParities(3, 0.5), -1), "norm_bound must be at least 0"),
-        (lambda: bk.edges(LINEAR, MEMBER), "problem must be SparseParities or LeakyParities"),
+        (lambda: edge(lambda x1, x2: LINEAR(x1, x2) * math.nan, MEMBER), "kernel must be fin"),
+        (lambda: edge(lambda x1, x2: x1, MEMBER), r"kernel must return shape \(8, 8\)"),
+        (lambda: edge(np.ones((7, 2)), MEMBER), "kernel must be a function or features of 8"),
+        (lambda: edge(np.ones(8), MEMBER), "kernel must have 2 axes"),
+        (lambda: edge(np.full((8, 1), np.inf), MEMBER), "kernel must be finite"),
+        (lambda: edges(LINEAR, LeakyParities(15, 0.5)), "n must be .*dimension_bound and sharp"),
+        (lambda: edges(LINEAR, LeakyParities(3, 0.5), -1), "norm_bound must be at least 0"),
+        (lambda: edges(LINEAR, MEMBER), "problem must be SparseParities or LeakyParities"),
         (
-            lambda: bk.edges(lambda x1, x2: 1 - LINEAR(x1, x2) / 3, LeakyParities(3, 0.5)),
+            lambda: edges(lambda x1, x2: 1 - LINEAR(x1, x2) / 3, LeakyParities(3, 0.5)),
             "kernel must be positive semidefinite",
         ),
-        (lambda: bk.parity_edges(LINEAR, 128), "n must be .*dimension_bound and sharp_norm_bound"),
+        (lambda: parity_edges(LINEAR, 128), "n must be .*dimension_bound and sharp_norm_bound"),
         (
-            lambda: bk.parity_edges(np.ones((8, 1)), 4),
+            lambda: parity_edges(np.ones((8, 1)), 4),
             "kernel must be a function or features of 16",
         ),
-        (lambda: bk.parity_edges(WRONG_SIDE, 3), "kernel must be symmetric"),
-        (lambda: bk.edge_from_moments(np.eye(3), np.ones(2)), r"second must have shape \(2, 2\)"),
-        (lambda: bk.edge_from_moments(X[:, :2] * [[1, 2]], np.ones(2)), "second must be symmetric"),
-        (lambda: bk.edge_from_moments(-np.eye(2), np.ones(2)), "second must be positive semidef"),
-        (lambda: bk.edge_from_moments(np.eye(2), np.ones(2), -1.0), "radius must be at least 0"),
+        (lambda: parity_edges(WRONG_SIDE, 3), "kernel must be symmetric"),
+        (lambda: edge_from_moments(np.eye(3), np.ones(2)), r"second must have shape \(2, 2\)"),
+        (lambda: edge_from_moments(X[:, :2] * [[1, 2]], np.ones(2)), "second must be symmetric"),
+        (lambda: edge_from_moments(-np.eye(2), np.ones(2)), "second must be positive semidef"),
+        (lambda: edge_from_moments(np.eye(2), np.ones(2), -1.0), "radius must be at least 0"),
         (lambda: bk.dimension_bound(-1, 5), "dimension must be at least 0"),
         (lambda: bk.dimension_bound(1, 0), "size must be at least 1"),
         (lambda: bk.published_norm_bound(-1.0, 5), "norm_bound must be at least 0"),
@@ -763,6 +777,6 @@ def test_narrow_tangent_kernels_have_their_rank():
     n = 6
     network = networks.mlp((2, 1))
     params = network.init(jax.random.key(3), n)
-    kernel = bk._tangent_kernel(network.apply, lambda: params)
-    found = float(jnp.mean(bk.parity_edges(kernel, n)))
+    kernel = bk.kernel_of_model(network.apply, lambda: params)
+    found = float(jnp.mean(parity_edges(kernel, n)))
     assert found == pytest.approx(2 * n / 2 ** (n + 1), abs=1e4 * EPS)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ntklab import leaky_parities as lp
 from ntklab import networks
-from ntklab.boolean_kernels import LeakyParities, hypercube, subset_number
+from ntklab.cube import hypercube, subset_number
+from ntklab.problems import LeakyParities
 
 FLOAT = jnp.result_type(float)
 EPS = float(jnp.finfo(FLOAT).eps)

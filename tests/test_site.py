@@ -318,14 +318,14 @@ def test_every_public_name_is_on_the_api_page(survey: Survey) -> None:
 
 
 def test_the_results_map_has_every_entry(browser: Browser, address: str) -> None:
-    from ntklab import results
+    from ntklab import ledger
 
     tab = browser.new_page()
     go(tab, address + "book/reference/results.html")
     shown = set(tab.locator("table.course-results .course-test").all_inner_texts())
     marks = tab.locator("table.course-results").all_inner_texts()
     tab.close()
-    assert shown == {f"[{entry.key}]" for entry in results.all_results()}
+    assert shown == {f"[{entry.key}]" for entry in ledger.all_results()}
     assert not any("✗" in text for text in marks)
 
 

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ntklab import networks, sparse_parities
-from ntklab.boolean_kernels import SparseParities, edge, hypercube, square_loss
+from ntklab.circuits import quadratic_sigmoid
+from ntklab.cube import hypercube
+from ntklab.edges import edge
+from ntklab.problems import SparseParities, square_loss
 from ntklab.sparse_parities import (
     feed_forward_selector,
     gate,
@@ -21,7 +24,6 @@ from ntklab.sparse_parities import (
     one_step,
     parity_of_selection,
     printed_scale_witness,
-    quadratic_sigmoid,
     rescaled_sigmoid,
     selection,
     selector,

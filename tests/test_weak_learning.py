@@ -12,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ntklab import networks
 from ntklab import weak_learning as wl
-from ntklab.boolean_kernels import Distribution, SparseParities, edge, hypercube
+from ntklab.cube import hypercube
+from ntklab.descent import LOGISTIC, SQUARE, SmoothLoss, descend, population_loss
+from ntklab.edges import edge
+from ntklab.ledger import weak_learning as ledger
+from ntklab.problems import Distribution, SparseParities
 from ntklab.sparse_parities import selector, step_size, tolerated_error
 from ntklab.tangent_kernel import empirical_ntk
-from ntklab.weak_learning import LOGISTIC, SQUARE, TurningModel
+from ntklab.weak_learning import TurningModel
 
 FLOAT = jnp.result_type(float)
 EPS = float(jnp.finfo(FLOAT).eps)
@@ -67,7 +71,7 @@ def uniform(n, labels, dtype=FLOAT):
 def test_population_loss_label_by_label(name, loss, dtype):
     _, member = scene(0, dtype)
     h = np.random.default_rng(1).normal(size=6)
-    found = wl.population_loss(jnp.asarray(h, dtype), member, loss)
+    found = population_loss(jnp.asarray(h, dtype), member, loss)
     assert found.dtype == dtype
     expected = loss_by_labels(h, member, name)
     assert float(found) == pytest.approx(expected, rel=50 * float(jnp.finfo(dtype).eps))
@@ -96,7 +100,7 @@ def turning_gradient(theta, member):
 def test_descent_step_by_step(dtype):
     model = TurningModel((0,), (0, 1))
     member = SparseParities(2, 2, 0.6).distribution((0, 1), dtype=dtype)
-    run = wl.descend(model, jnp.asarray(0.1, dtype), member, step_size=0.7, steps=9)
+    run = descend(model, jnp.asarray(0.1, dtype), member, step_size=0.7, steps=9)
     assert run.losses.dtype == run.end.dtype == dtype
     theta, losses, norms = 0.1, [], []
     for t in range(10):
@@ -115,8 +119,8 @@ def test_descent_step_by_step(dtype):
 def one_step(seed, tau, estimate, loss=SQUARE):
     """The estimate that a step took, the gradient, and the run."""
     params, member = scene(seed)
-    exact = wl.descend(NETWORK.apply, params, member, step_size=0.5, steps=1, loss=loss)
-    run = wl.descend(
+    exact = descend(NETWORK.apply, params, member, step_size=0.5, steps=1, loss=loss)
+    run = descend(
         NETWORK.apply,
         params,
         member,
@@ -150,8 +154,8 @@ def test_the_smallest_estimate_is_the_nearest_to_zero(seed, tau):
 
 def test_a_run_that_may_stay_stays():
     params, member = scene(3)
-    norm = float(wl.descend(NETWORK.apply, params, member, step_size=1, steps=0).gradient_norms[0])
-    run = wl.descend(
+    norm = float(descend(NETWORK.apply, params, member, step_size=1, steps=0).gradient_norms[0])
+    run = descend(
         NETWORK.apply,
         params,
         member,
@@ -167,7 +171,7 @@ def test_a_run_that_may_stay_stays():
 def test_random_errors_follow_the_seed():
     ends = [
         flat(
-            wl.descend(
+            descend(
                 NETWORK.apply,
                 *scene(0),
                 step_size=0.5,
@@ -185,9 +189,7 @@ def test_random_errors_follow_the_seed():
 
 def test_gradient_of_the_selector_in_closed_form():
     problem = SparseParities(6, 3, 0.3)
-    run = wl.descend(
-        selector, jnp.zeros(6), problem.distribution((0, 2, 5)), step_size=1.0, steps=0
-    )
+    run = descend(selector, jnp.zeros(6), problem.distribution((0, 2, 5)), step_size=1.0, steps=0)
     expected = 2 * np.linalg.norm([0.3 / 4] * 3 + [0.3 / 16] * 3)
     assert float(run.gradient_norms[0]) == pytest.approx(expected, rel=1e-5)
 
@@ -233,7 +235,7 @@ def test_from_null_promises_no_less_than_from_the_start(scale, bias, share, loss
 def test_theorem_4_on_random_networks_and_distributions(seed, share, name, from_null):
     params, member = scene(seed)
     loss = {"square": SQUARE, "logistic": LOGISTIC}[name]
-    run = wl.descend(NETWORK.apply, params, member, step_size=1.0, steps=0, loss=loss)
+    run = descend(NETWORK.apply, params, member, step_size=1.0, steps=0, loss=loss)
     norm = float(run.gradient_norms[0])
     found = wl.tangent_edge_from_descent(
         NETWORK.apply, run, member, accuracy=share * norm, from_null=from_null
@@ -263,7 +265,7 @@ def test_tiny_gains_keep_their_digits(n, k, alpha):
     """s‖g‖ − s²gᵀΣg/(2‖g‖²) from closed-form moments; with C_f the gain is 1e-9 and smaller."""
     problem = SparseParities(n, k, alpha)
     member = problem.distribution(range(k))
-    run = wl.descend(
+    run = descend(
         selector,
         jnp.zeros(n),
         member,
@@ -287,7 +289,7 @@ def test_only_the_start_counts(no_hook):
     """The same h whatever the run did afterwards."""
     params, member = scene(7)
     runs = [
-        wl.descend(NETWORK.apply, params, member, step_size=eta, steps=steps)
+        descend(NETWORK.apply, params, member, step_size=eta, steps=steps)
         for eta, steps in ((1.0, 0), (0.3, 3))
     ]
     first, second = (
@@ -299,7 +301,7 @@ def test_only_the_start_counts(no_hook):
 @pytest.mark.parametrize("share, stays", [(0.99, False), (1.01, True)])
 def test_the_norm_of_the_gradient_is_the_border(share, stays):
     params, member = scene(9)
-    run = wl.descend(NETWORK.apply, params, member, step_size=1.0, steps=0)
+    run = descend(NETWORK.apply, params, member, step_size=1.0, steps=0)
     tau = share * float(run.gradient_norms[0])
     found = wl.tangent_edge_from_descent(NETWORK.apply, run, member, accuracy=tau)
     assert found.stays is stays and (found.promised == 0) is stays
@@ -310,7 +312,7 @@ def test_a_model_without_features_stays_at_its_start():
         return 0 * x[:, 0] + 0 * theta
 
     _, member = scene(0)
-    run = wl.descend(dead, 0.0, member, step_size=1.0, steps=1)
+    run = descend(dead, 0.0, member, step_size=1.0, steps=1)
     found = wl.tangent_edge_from_descent(dead, run, member)
     assert found.stays and found.promised == 0 and float(found.gain) == 0
 
@@ -354,7 +356,7 @@ def worst_after(model, start, member, eta, tau, steps):
 def test_worst_errors_of_one_parameter(steps, tau, eta):
     model = TurningModel((), (0, 1))
     member = uniform(2, lambda x: x[:, 0] * x[:, 1])
-    found = wl._worst_of_signs(model, -math.pi / 4, member, eta, tau, steps)
+    found = ledger._worst_of_signs(model, -math.pi / 4, member, eta, tau, steps)
     expected = worst_after(model, -math.pi / 4, member, eta, tau, steps)
     assert found == pytest.approx(expected, abs=0.01 if jnp.float32 == FLOAT else 1e-6)
 
@@ -374,7 +376,7 @@ def test_labels_do_not_matter_and_fair_coins_do_the_same(dtype):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a[0], start)
     coins = member._replace(label_means=jnp.zeros(6, dtype))
-    run = wl.descend(NETWORK.apply, params, coins, **options)
+    run = descend(NETWORK.apply, params, coins, **options)
     last = jax.tree.map(lambda leaf: leaf[-1], path)
     np.testing.assert_allclose(flat(last), flat(run.end), atol=100 * float(jnp.finfo(dtype).eps))
 
@@ -468,7 +470,7 @@ def test_the_counterexample_in_closed_form():
     by_hand = w * c - w**2 * c**2 / 2
     assert (round(promise, 4), round(by_hand, 4)) == (0.005, 0.001)
     member = uniform(2, lambda x: x[:, 0])
-    features = wl.tangent_features(wl._TwoFeatures(c), 0.0, member.points)
+    features = wl.tangent_features(ledger._TwoFeatures(c), 0.0, member.points)
     assert float(edge(features, member, bound).edge) == pytest.approx(by_hand, rel=0.01)
 
 
@@ -493,15 +495,15 @@ def test_a_norm_of_the_scale_alone_is_not_enough():
 
 PARAMS, MEMBER = scene(0)
 APPLY = NETWORK.apply
-RUN = wl.descend(APPLY, PARAMS, MEMBER, step_size=1.0, steps=0)
+RUN = descend(APPLY, PARAMS, MEMBER, step_size=1.0, steps=0)
 PATH = wl.label_free_run(APPLY, PARAMS, MEMBER, step_size=1.0, steps=1)
 TWO = networks.mlp((3, 2)).apply
 START = networks.mlp((3, 2)).init(jax.random.key(0), 2)
 
 
-def descend(apply=APPLY, params=PARAMS, member=MEMBER, **changed):
+def run_descent(apply=APPLY, params=PARAMS, member=MEMBER, **changed):
     options = {"step_size": 1.0, "steps": 1} | changed
-    return wl.descend(apply, params, member, **options)
+    return descend(apply, params, member, **options)
 
 
 def label_free(apply=APPLY, params=PARAMS, member=MEMBER, **changed):
@@ -512,24 +514,27 @@ def label_free(apply=APPLY, params=PARAMS, member=MEMBER, **changed):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: wl.SmoothLoss(1.0, 1.0), "value must be a function"),
-        (lambda: wl.SmoothLoss(jnp.subtract, 0.0), "curvature must be greater than 0"),
-        (lambda: wl.population_loss(jnp.zeros(5), MEMBER), r"predictions must have shape \(6,\)"),
-        (lambda: wl.population_loss(jnp.zeros(6), None), "distribution must be a Distribution"),
-        (lambda: wl.population_loss(jnp.zeros(6), MEMBER, abs), "loss must be a SmoothLoss"),
-        (lambda: descend(step_size=0.0), "step_size must be greater than 0"),
-        (lambda: descend(steps=-1), "steps must be at least 0"),
-        (lambda: descend(accuracy=-0.1), "accuracy must be at least 0"),
-        (lambda: descend(estimate="worst"), "estimate must be one of exact, random, smallest"),
-        (lambda: descend(seed=-1), "seed must be at least 0"),
-        (lambda: descend(loss="square"), "loss must be a SmoothLoss"),
-        (lambda: descend(apply=3), "apply must be a function"),
-        (lambda: descend(apply=TWO, params=START), r"apply must return \[N\] or \[N, 1\]"),
-        (lambda: descend(params=()), "params must have floating-point leaves"),
-        (lambda: descend(params=jax.tree.map(lambda a: a * jnp.nan, PARAMS)), "params must be fin"),
-        (lambda: descend(member=PARAMS), "distribution must be a Distribution"),
+        (lambda: SmoothLoss(1.0, 1.0), "value must be a function"),
+        (lambda: SmoothLoss(jnp.subtract, 0.0), "curvature must be greater than 0"),
+        (lambda: population_loss(jnp.zeros(5), MEMBER), r"predictions must have shape \(6,\)"),
+        (lambda: population_loss(jnp.zeros(6), None), "distribution must be a Distribution"),
+        (lambda: population_loss(jnp.zeros(6), MEMBER, abs), "loss must be a SmoothLoss"),
+        (lambda: run_descent(step_size=0.0), "step_size must be greater than 0"),
+        (lambda: run_descent(steps=-1), "steps must be at least 0"),
+        (lambda: run_descent(accuracy=-0.1), "accuracy must be at least 0"),
+        (lambda: run_descent(estimate="worst"), "estimate must be one of exact, random, smallest"),
+        (lambda: run_descent(seed=-1), "seed must be at least 0"),
+        (lambda: run_descent(loss="square"), "loss must be a SmoothLoss"),
+        (lambda: run_descent(apply=3), "apply must be a function"),
+        (lambda: run_descent(apply=TWO, params=START), r"apply must return \[N\] or \[N, 1\]"),
+        (lambda: run_descent(params=()), "params must have floating-point leaves"),
         (
-            lambda: descend(member=MEMBER._replace(label_means=2 * jnp.ones(6))),
+            lambda: run_descent(params=jax.tree.map(lambda a: a * jnp.nan, PARAMS)),
+            "params must be fin",
+        ),
+        (lambda: run_descent(member=PARAMS), "distribution must be a Distribution"),
+        (
+            lambda: run_descent(member=MEMBER._replace(label_means=2 * jnp.ones(6))),
             "distribution.label_means must lie",
         ),
         (lambda: wl.tangent_features(TWO, START, MEMBER.points), "apply must return"),

@@ -54,7 +54,7 @@ def run_python(statement: str) -> None:
 def import_time() -> Iterator[Ratio]:
     """Importing all of the library that computes against JAX alone, each in a new interpreter."""
     modules = ", ".join(path.stem for path in chapters())
-    statement = f"from ntklab import networks, results, {modules}"
+    statement = f"from ntklab import networks, ledger, {modules}"
     ours, reference = alternate(
         lambda: run_python(statement), lambda: run_python("import jax"), repeats=7
     )

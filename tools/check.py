@@ -104,10 +104,10 @@ X64 = {"JAX_ENABLE_X64": "1"}
 # The longest first, after what they wait for: both workers end together.
 PARTS = [
     Part("book", ["tools/book.py", "--as-stored"]),
-    Part("unit64", [*PYTEST, *UNIT_TESTS, "--ignore=tests/test_results.py"], UNIT | X64),
+    Part("unit64", [*PYTEST, *UNIT_TESTS, "--ignore=tests/test_ledger.py"], UNIT | X64),
     # The copies that `book` has made, each run once, with nbval.
     Part("notebooks", [*PYTEST, "tests/test_colab.py"], BOOK, after=("book",)),
-    Part("ledger", [*PYTEST, "tests/test_results.py", *EVERYWHERE], UNIT | X64),
+    Part("ledger", [*PYTEST, "tests/test_ledger.py", *EVERYWHERE], UNIT | X64),
     Part("unit32", [*PYTEST, *UNIT_TESTS, "lib", *DOCTEST], UNIT),
     Part("site", [*PYTEST, "tests", "-m", "site"], after=("book",)),
     # What does not depend on the floating-point mode: of the library, and of the repository.

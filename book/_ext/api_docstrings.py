@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ntklab.results import Result
+from ntklab.ledger import Result
 from sphinx.application import Sphinx
 from sphinx.ext.autodoc import FunctionDocumenter
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from docutils import nodes
 from myst_nb.sphinx_ import NbMetadataCollector
-from ntklab import results
+from ntklab import ledger
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -22,9 +22,8 @@ from sphinx.util.docutils import SphinxDirective
 
 _LOG = logging.getLogger(__name__)
 
-# A row of a report: quantity, value, bound, slack, verdict.
-_Row = list[str]
-_HOLDS = "holds"
+# A row of a report: what was measured, the value, what was expected, and whether it holds.
+_Row = dict[str, str]
 
 
 class _Pending(nodes.General, nodes.Element):  # type: ignore[misc]  # docutils has no types
@@ -56,7 +55,7 @@ class _FillTables(SphinxPostTransform):
 
     def _status(self) -> nodes.Element:
         executed = NbMetadataCollector.get_doc_data(self.env)
-        entries = list(results.all_results())
+        entries = list(ledger.all_results())
         rows = []
         for docname in sorted(executed, key=self._order):
             data = executed[docname].get("exec_data")
@@ -76,17 +75,17 @@ class _FillTables(SphinxPostTransform):
         return self.env.toc_secnumbers.get(docname, {}).get("") or (0,)
 
     def _results(self, source: str) -> nodes.Element:
-        entries = [entry for entry in results.all_results() if entry.source == source]
+        entries = [entry for entry in ledger.all_results() if entry.source == source]
         reports: dict[str, tuple[list[_Row], list[_Row]]] = {}
         for chapter in {entry.chapter for entry in entries}:
             reports |= reported(self.env.get_doctree(f"book/{chapter}"))
-        rows = [self._entry(entry, *reports.get(entry.title, ([], []))) for entry in entries]
+        rows = [self._entry(entry, *reports.get(entry.key, ([], []))) for entry in entries]
         if not rows:
             _LOG.warning("the ledger has no result of source %r", source)
         return table(["Result", "Where", "Measured, and its bound"], rows, "course-results")
 
     def _entry(
-        self, entry: results.Result, stated: Sequence[_Row], broken: Sequence[_Row]
+        self, entry: ledger.Result, stated: Sequence[_Row], broken: Sequence[_Row]
     ) -> list[Any]:
         for fault in faults(entry, stated, broken):
             _LOG.warning(fault)
@@ -97,7 +96,7 @@ class _FillTables(SphinxPostTransform):
             [line for row in stated for line in self._verdict(row)],
         ]
 
-    def _places(self, entry: results.Result) -> list[nodes.Node]:
+    def _places(self, entry: ledger.Result) -> list[nodes.Node]:
         chapter = f"book/{entry.chapter}"
         title = self.env.titles[chapter].astext()
         places = [link(self.env, "std", "doc", f"/{chapter}", title)]
@@ -108,7 +107,7 @@ class _FillTables(SphinxPostTransform):
         test = nodes.literal(text=f"[{entry.key}]", classes=["course-test"])
         return [_line(place) for place in (*places, self._source(entry), test)]
 
-    def _source(self, entry: results.Result) -> nodes.Node:
+    def _source(self, entry: ledger.Result) -> nodes.Node:
         module, name = entry.function.__module__, entry.function.__name__
         # The source pages mark only what some page describes: for entries, this one does.
         modules = self.env._viewcode_modules  # type: ignore[attr-defined]
@@ -120,10 +119,11 @@ class _FillTables(SphinxPostTransform):
         return nodes.reference("", "", code, internal=True, refuri=f"{page}#{name}")
 
     def _verdict(self, row: _Row) -> list[nodes.Node]:
-        what, value, bound, _, verdict = row
-        mark = "✓" if verdict == _HOLDS else "✗"
-        number = nodes.inline(text=f"{value} {bound}", classes=["course-number"])
-        return [_line(nodes.Text(f"{mark} {what}")), _line(number)]
+        mark = "✓" if _holds(row) else "✗"
+        number = nodes.inline(
+            text=f"{row['measured']} {row['expected']}", classes=["course-number"]
+        )
+        return [_line(nodes.Text(f"{mark} {row['what']}")), _line(number)]
 
 
 def link(
@@ -143,41 +143,38 @@ def link(
     return node
 
 
-def faults(entry: results.Result, stated: Sequence[_Row], broken: Sequence[_Row]) -> Iterator[str]:
+def faults(entry: ledger.Result, stated: Sequence[_Row], broken: Sequence[_Row]) -> Iterator[str]:
     """What is wrong with an entry, by its report; the report of one that has none is empty."""
     if not stated:
         yield f"{entry.key} has no report in the chapter {entry.chapter}"
-    elif all(row[-1] == _HOLDS for row in broken):
+    elif all(map(_holds, broken)):
         yield f"{entry.key} does not fail with its hypothesis broken"
-    for what, value, bound, _, verdict in stated:
-        if verdict != _HOLDS:
-            yield f"{entry.key} does not hold: {what} = {value}, bound {bound}"
+    for row in stated:
+        if not _holds(row):
+            yield f"{entry.key} does not hold: {row['what']} = {row['measured']} {row['expected']}"
 
 
 def reported(chapter: nodes.document) -> dict[str, tuple[list[_Row], list[_Row]]]:
-    """The reports among a chapter's outputs: what holds as stated, and what with a break."""
-    reports = {}
+    """The reports among a chapter's outputs, by their entries' keys: what was measured as stated,
+    and what with a hypothesis broken. One with arguments of the reader's own is none.
+    """
+    reports: dict[str, tuple[list[_Row], list[_Row]]] = {}
     for output in chapter.findall(nodes.raw):
-        if output.astext().startswith('<table class="ntk-check">'):
-            groups = _groups(ElementTree.fromstring(output.astext()))
-            if len(groups) == 2:
-                title, _ = groups
-                stated, broken = groups.values()
-                reports[title] = stated, broken
+        if output.astext().startswith('<table class="ntk-check"'):
+            table = ElementTree.fromstring(output.astext())
+            if "data-entry" in table.attrib and not table.get("data-arguments"):
+                stated, broken = (_rows(table, run) for run in ("stated", "broken"))
+                reports[table.attrib["data-entry"]] = stated, broken
     return reports
 
 
-def _groups(table: ElementTree.Element) -> dict[str, list[_Row]]:
-    """The rows of a report's table under the heads of its groups; none of a single check's."""
-    groups: dict[str, list[_Row]] = {}
-    rows: list[_Row] = []
-    for row in table.iterfind("tbody/tr"):
-        texts = ["".join(cell.itertext()) for cell in row]
-        if row.find("th") is None:
-            rows.append(texts)
-        else:
-            rows = groups.setdefault(texts[0], [])
-    return groups
+def _rows(table: ElementTree.Element, run: str) -> list[_Row]:
+    rows = table.iterfind(f"tbody[@data-run='{run}']/tr[@data-what]")
+    return [{name.removeprefix("data-"): text for name, text in row.attrib.items()} for row in rows]
+
+
+def _holds(row: _Row) -> bool:
+    return row["holds"] == "true"
 
 
 def _line(child: nodes.Node) -> nodes.line:

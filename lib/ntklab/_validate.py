@@ -141,6 +141,20 @@ def number(
     return result
 
 
+def bound(name: str, value: Any) -> float:
+    """`value` as a float that is at least 0 and may be infinite, as the bound on a norm may."""
+    if isinstance(value, float) and value == np.inf:
+        return value
+    return number(name, value, at_least=0)
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value` as one of the two truth values; a word or a number is none."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def probability(name: str, value: Any) -> float:
     """`value` as a float in the open interval (0, 1)."""
     result = number(name, value)
@@ -173,3 +187,36 @@ def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
     return str(value)
+
+
+def symmetric(name: str, matrix: Array) -> None:
+    """Refuse a square matrix that differs from its transpose by more than rounding."""
+    if not concrete(matrix):
+        return
+    values = np.asarray(matrix)
+    worst, largest = np.max(np.abs(values - values.T)), np.max(np.abs(values))
+    if worst > _rounding(matrix.dtype) * largest:
+        raise ValueError(f"{name} must be symmetric, got entries that differ by {worst:g}")
+
+
+def positive_semidefinite(
+    name: str, matrix: Array | None, *, eigenvalues: Array | None = None
+) -> None:
+    """Refuse a symmetric matrix with an eigenvalue that is negative beyond rounding.
+
+    Whoever has its eigenvalues already hands them over.
+    """
+    known = matrix if eigenvalues is None else eigenvalues
+    if known is None or not concrete(known):
+        return
+    values = np.asarray(known)
+    if eigenvalues is None:
+        values = np.linalg.eigvalsh(values)
+    smallest, scale = float(np.min(values)), float(np.max(np.abs(values)))
+    if smallest < -_rounding(known.dtype) * scale:
+        raise ValueError(f"{name} must be positive semidefinite, got the eigenvalue {smallest:g}")
+
+
+def _rounding(dtype: Any) -> float:
+    """What a kernel computed in this type may lose, relative to its largest value."""
+    return 1e4 * float(jnp.finfo(dtype).eps)

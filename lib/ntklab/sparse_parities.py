@@ -7,7 +7,7 @@ feed-forward network that computes it, and the training of ordinary networks on 
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,23 +17,11 @@ from jax import Array
 from jaxtyping import Float
 
 from ntklab import _search, _validate, networks
-from ntklab.boolean_kernels import (
-    SparseParities,
-    dimension_bound,
-    edge,
-    edge_from_moments,
-    hypercube,
-    sample_sparse_parity,
-    sharp_norm_bound,
-    square_loss,
-)
-from ntklab.results import Check, result, rounding_tolerance
-from ntklab.tangent_kernel import empirical_ntk
+from ntklab.circuits import Circuit, FeedForward, quadratic_sigmoid
+from ntklab.edges import edge_from_moments
+from ntklab.problems import SparseParities, sample_sparse_parity, square_loss
 
 __all__ = [
-    "Circuit",
-    "FeedForward",
-    "SparseLayer",
     "TrainingCurves",
     "WorstError",
     "feed_forward_selector",
@@ -42,7 +30,6 @@ __all__ = [
     "one_step",
     "parity_of_selection",
     "printed_scale_witness",
-    "quadratic_sigmoid",
     "rescaled_sigmoid",
     "selection",
     "selector",
@@ -60,32 +47,6 @@ Vector = Float[Array | np.ndarray, " n"]
 Rows = Float[Array | np.ndarray, "N n"]
 
 # --- the selector model -------------------------------------------------------------------------
-
-
-def quadratic_sigmoid(z: Float[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-    r"""$\sigma(z) = 0,\; 2z^2,\; 1 - 2(1 - z)^2,\; 1$ on $z \le 0$, $[0, \tfrac12]$,
-    $[\tfrac12, 1]$, $z \ge 1$: a sigmoid in quadratic pieces, with $|\sigma'| \le 2$.
-
-    Args:
-        z: any array.
-
-    Raises:
-        ValueError: for NaN or anything that is not real numbers.
-
-    Source: M21, section 3, the display before (9).
-
-    Examples:
-        >>> quadratic_sigmoid(jnp.array([-1.0, 0.25, 0.5, 0.75, 2.0])).tolist()
-        [0.0, 0.125, 0.5, 0.875, 1.0]
-    """
-    z = _validate.floating("z", z, min_ndim=0)
-    return _sigmoid(z)
-
-
-@functools.partial(jax.jit, inline=True)
-def _sigmoid(z: Array) -> Array:
-    inside = jnp.clip(z, 0, 1)
-    return jnp.where(inside < 0.5, 2 * inside**2, 1 - 2 * (1 - inside) ** 2)
 
 
 def rescaled_sigmoid(
@@ -120,7 +81,7 @@ def rescaled_sigmoid(
     if end <= start:
         raise ValueError(f"end must be above start = {start:g}, got {end:g}")
     low, high = _validate.number("low", low), _validate.number("high", high)
-    return low + (high - low) * _sigmoid((z - start) / (end - start))
+    return low + (high - low) * quadratic_sigmoid((z - start) / (end - start))
 
 
 def selection(z: Float[Array | np.ndarray, "*places n"]) -> Float[Array, "*places n"]:
@@ -145,7 +106,7 @@ def selection(z: Float[Array | np.ndarray, "*places n"]) -> Float[Array, "*place
 
 def _selection(z: Array) -> Array:
     scaled = z.shape[-1] * z
-    return _sigmoid(scaled - 2) - _sigmoid(-scaled - 2)
+    return quadratic_sigmoid(scaled - 2) - quadratic_sigmoid(-scaled - 2)
 
 
 def gate(s: Float[Array | np.ndarray, "*places n"]) -> Float[Array, "*places"]:
@@ -190,7 +151,7 @@ def parity_of_selection(
         True
     """
     s = _validate.floating("s", s, min_ndim=1)
-    return _product(1 - 2 * _sigmoid(-s) if repaired else 1 + s - s**2)
+    return _product(1 - 2 * quadratic_sigmoid(-s) if repaired else 1 + s - s**2)
 
 
 def _product(factors: Array) -> Array:
@@ -240,7 +201,7 @@ def _selector(z: Array, repaired: bool) -> Array:
     switch = gate(s)
     # (1 − S)⟨θ, x⟩ + S H, which is the printed sum without its cancellation.
     mixed = (1 - switch) * total + switch * parity_of_selection(s, repaired=repaired)
-    return 2 * _sigmoid((mixed + 1) / 2) - 1
+    return 2 * quadratic_sigmoid((mixed + 1) / 2) - 1
 
 
 # --- its scale ----------------------------------------------------------------------------------
@@ -563,180 +524,6 @@ def tangent_edge(problem: SparseParities, norm_bound: float = math.inf) -> float
 # --- a network that computes the selector -------------------------------------------------------
 
 
-class FeedForward(NamedTuple):
-    """A sparse feed-forward network whose units are linear or `quadratic_sigmoid`.
-
-    Attributes:
-        layers: one for each depth; an edge may skip layers.
-        inputs: n; the first n edges are trainable, all other weights are fixed.
-    """
-
-    layers: tuple["SparseLayer", ...]
-    inputs: int
-
-    @property
-    def depth(self) -> int:
-        """Layers between the inputs and the output."""
-        return len(self.layers)
-
-    @property
-    def edges(self) -> int:
-        """Number of edges, trainable and fixed."""
-        return sum(len(layer.weights) for layer in self.layers)
-
-    @property
-    def units(self) -> int:
-        """Number of units, without the inputs."""
-        return sum(len(layer.biases) for layer in self.layers)
-
-    def apply(self, theta: Vector, x: Rows) -> Float[Array, " N"]:
-        """The output at the points x, with θ on the trainable edges.
-
-        Raises:
-            ValueError: for NaN or shapes that do not fit.
-        """
-        theta = _validate.floating("theta", theta, min_ndim=1, max_ndim=1)
-        x = _validate.points("x", x)
-        for name, shape in (("theta", theta.shape), ("x", x.shape[1:])):
-            if shape != (self.inputs,):
-                raise ValueError(f"{name} must have {self.inputs} coordinates, got {shape}")
-        return _propagate(self.layers, theta, x)
-
-    def largest_difference(
-        self, model: Callable[[Array, Array], Array], *, draws: int = 20, seed: int = 0
-    ) -> float:
-        """From a model of the same θ and x: over random θ, in its regimes and far outside, and 64
-        random points of the cube.
-
-        Args:
-            model: outputs for θ and the points, as `selector`.
-            draws: of θ, whose coordinates are of the order of 4/n.
-            seed: of θ and x.
-
-        Raises:
-            ValueError: for less than one draw.
-        """
-        draws = _validate.integer("draws", draws, at_least=1)
-        draw, n = np.random.default_rng(_validate.integer("seed", seed, at_least=0)), self.inputs
-        x = jnp.asarray(draw.choice([-1.0, 1.0], (64, n)), jnp.result_type(float))
-        differences = []
-        for _ in range(draws):
-            place = draw.uniform(-4, 4, n) / n * math.exp(draw.normal())
-            theta = jnp.asarray(place, x.dtype)
-            differences.append(jnp.max(jnp.abs(self.apply(theta, x) - model(theta, x))))
-        return float(max(differences))
-
-
-class SparseLayer(NamedTuple):
-    """The edges into one layer, from any earlier unit, and the layer's units.
-
-    Attributes:
-        sources: number of the unit that each edge leaves, inputs first.
-        targets: number, within the layer, of the unit that it enters.
-        weights: of the edges.
-        biases: of the layer's units.
-        sigmoid: whether a unit is a `quadratic_sigmoid`; else it is linear.
-    """
-
-    sources: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    biases: np.ndarray
-    sigmoid: np.ndarray
-
-
-@jax.jit
-def _propagate(layers: tuple[SparseLayer, ...], theta: Array, x: Array) -> Array:
-    values = x.T
-    for number, layer in enumerate(layers):
-        weights = theta if number == 0 else layer.weights.astype(x.dtype)
-        start = jnp.broadcast_to(layer.biases.astype(x.dtype)[:, None], (len(layer.biases), len(x)))
-        z = start.at[layer.targets].add(weights[:, None] * values[layer.sources])
-        values = jnp.concatenate([values, jnp.where(layer.sigmoid[:, None], _sigmoid(z), z)])
-    return values[-1]
-
-
-class Circuit:
-    """A network under construction: units with their incoming edges, sorted into layers at the end.
-
-    A unit is named by its number; the inputs are units 0 to n − 1.
-
-    Args:
-        inputs: n.
-    """
-
-    def __init__(self, inputs: int) -> None:
-        self.inputs = inputs
-        self.incoming: list[list[tuple[int, float]]] = [[] for _ in range(inputs)]
-        self.biases = [0.0] * inputs
-        self.sigmoid = [False] * inputs
-        self.depths = [0] * inputs
-
-    def unit(
-        self, incoming: list[tuple[int, float]], bias: float = 0.0, *, sigmoid: bool = False
-    ) -> int:
-        """Add a unit with these (source, weight) edges, and give its number."""
-        self.incoming.append(incoming)
-        self.biases.append(bias)
-        self.sigmoid.append(sigmoid)
-        self.depths.append(1 + max(self.depths[source] for source, _ in incoming))
-        return len(self.incoming) - 1
-
-    def square_terms(self, incoming: list[tuple[int, float]]) -> list[int]:
-        """Two units of which 2(first + second) = v², where v comes in and |v| ≤ 1."""
-        halves = [(source, weight / 2) for source, weight in incoming]
-        flipped = [(source, -weight) for source, weight in halves]
-        return [self.unit(halves, sigmoid=True), self.unit(flipped, sigmoid=True)]
-
-    def product(self, a: int, b: int) -> int:
-        """A·b = ((a + b)/2)² − ((a − b)/2)², exact for a, b in [−1, 1], and for a = 0."""
-        plus = self.square_terms([(a, 0.5), (b, 0.5)])
-        minus = self.square_terms([(a, 0.5), (b, -0.5)])
-        return self.unit([*((u, 2.0) for u in plus), *((u, -2.0) for u in minus)])
-
-    def product_tree(self, factors: list[int]) -> int:
-        """The product of all factors, in a binary tree."""
-        while len(factors) > 1:
-            pairs = zip(factors[::2], factors[1::2], strict=False)
-            rest = factors[-1:] if len(factors) % 2 else []
-            factors = [self.product(a, b) for a, b in pairs] + rest
-        return factors[0]
-
-    def selection(self) -> tuple[list[int], int, int]:
-        """Units of the products θ_i x_i, of H, and of 1 − S."""
-        n = self.inputs
-        z = [self.unit([(i, 1.0)]) for i in range(n)]
-        up = [self.unit([(u, float(n))], -2.0, sigmoid=True) for u in z]
-        down = [self.unit([(u, -float(n))], -2.0, sigmoid=True) for u in z]
-        s = [self.unit([(a, 1.0), (b, -1.0)]) for a, b in zip(up, down, strict=True)]
-        signs = [self.unit([(self.unit([(u, -1.0)], sigmoid=True), -2.0)], 1.0) for u in s]
-        unselected = [
-            self.unit([(half, -2.0) for half in self.square_terms([(u, 1.0)])], 1.0) for u in s
-        ]
-        return z, self.product_tree(signs), self.product_tree(unselected)
-
-    def network(self) -> FeedForward:
-        """The network of all units so far; the last one is the output."""
-        depths = np.array(self.depths)
-        # The place of each unit among the values, layer behind layer.
-        order = np.argsort(depths, kind="stable")
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        layers = []
-        for depth in range(1, depths.max() + 1):
-            members = np.flatnonzero(depths == depth)
-            edges = [
-                (place[source], target, weight)
-                for target, unit in enumerate(members)
-                for source, weight in self.incoming[unit]
-            ]
-            sources, targets, weights = (np.array(column) for column in zip(*edges, strict=True))
-            biases = np.array([self.biases[unit] for unit in members])
-            sigmoid = np.array([self.sigmoid[unit] for unit in members])
-            layers.append(SparseLayer(sources, targets, weights, biases, sigmoid))
-        return FeedForward(tuple(layers), self.inputs)
-
-
 def feed_forward_selector(n: int) -> FeedForward:
     r"""The repaired `selector` as a feed-forward network: depth $O(\log n)$, $O(n)$ edges, equal
     for every $\theta$.
@@ -897,337 +684,3 @@ def _training_program(
 
     # Kept, so that another alpha, or other seeds, find the program compiled.
     return jax.jit(jax.vmap(run, (0, None)))
-
-
-# --- the ledger ---------------------------------------------------------------------------------
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _regime(n: int, count: int, key: Array, stretch: Any) -> tuple[Array, Array]:
-    """θ with coordinates in [−2/n, 2/n] and, one or more, in [3/n, 5/n]; and which are those."""
-    choose, low, high, always = jax.random.split(key, 4)
-    chosen = jax.random.bernoulli(choose, 0.4, (count, n))
-    one = jax.random.randint(always, (count, 1), 0, n)
-    chosen = chosen | (jnp.arange(n) == one)
-    rest = jax.random.uniform(low, (count, n), minval=-2.0, maxval=2.0) * stretch
-    selected = jax.random.uniform(high, (count, n), minval=3.0, maxval=5.0)
-    return jnp.where(chosen, selected, rest) / n, chosen
-
-
-@result(
-    "M21",
-    "Equations (8)–(13)",
-    chapter="sparse_parities",
-    theorem="thm-regimes",
-    falsified_by={"stretch": 1.4},
-    sweep=[{"n": 3}, {"n": 12, "draws": 20}, {"repaired": False}],
-)
-def two_regimes(
-    n: int = 8, draws: int = 60, repaired: bool = True, stretch: float = 1.0, seed: int = 0
-) -> list[Check]:
-    """The selector is twice a linear predictor to first order at 0, and exactly the parity of the
-    coordinates with θᵢ ≥ 3/n when the others lie in [−2/n, 2/n].
-
-    All points of the cube, random θ in the second regime; the expansion by automatic
-    differentiation. `stretch` widens the interval of the coordinates that should not be selected.
-    """
-    x, pairs = hypercube(n), _regime(n, draws, jax.random.key(seed), stretch)
-
-    @jax.jit
-    def distances() -> tuple[Array, Array]:
-        def error(pair: tuple[Array, Array]) -> Array:
-            parity = jnp.prod(jnp.where(pair[1], x, 1), axis=1)
-            return jnp.max(jnp.abs(selector(pair[0], x, repaired=repaired) - parity))
-
-        slope = jax.jacfwd(lambda theta: selector(theta, x, repaired=repaired))(jnp.zeros(n))
-        return jnp.max(jax.lax.map(error, pairs)), jnp.max(jnp.abs(slope - 2 * x))
-
-    worst, linear = distances()
-    # H multiplies n factors that are each right up to a few units in the last place.
-    tolerance = rounding_tolerance()
-    return [
-        Check("distance from the parity", float(worst), "<=", 0, tolerance),
-        Check("distance of the slope at 0 from 2x", float(linear), "<=", 0, tolerance),
-    ]
-
-
-@result(
-    "M21",
-    "Section 3, scale of the model",
-    chapter="sparse_parities",
-    theorem="thm-scale",
-    exercise="ex-scale-attained",
-    falsified_by={"repaired": False},
-    sweep=[{"n": 8}, {"n": 2}, {"n": 24}, {"n": 64, "starts": 8}],
-)
-def scale_is_linear(n: int = 16, repaired: bool = True, starts: int = 16) -> Check:
-    """The repaired selector has scale C_f of at most √((2√n + 48n)² + 1).
-
-    The largest value that a search along the gradient finds. With `repaired=False` it is the
-    printed model, which exceeds the bound by a factor that grows like (5/4)ⁿ.
-    """
-    found, _ = largest_scale(n, repaired=repaired, starts=starts, steps=100)
-    return Check(f"largest scale found at n = {n}", float(found), "<=", selector_scale_bound(n))
-
-
-@result(
-    "M21",
-    "Section 3, scale of the printed model",
-    chapter="sparse_parities",
-    theorem="thm-printed-scale",
-    falsified_by={"repaired": True},
-    sweep=[{"sizes": (4, 6, 9)}],
-)
-def printed_scale_grows(sizes: Sequence[int] = (12, 24), repaired: bool = False) -> list[Check]:
-    """The selector as printed has scale C_f of at least n(5/4)^(n − 1), not O(n).
-
-    The gradient at an explicit place, by automatic differentiation. With `repaired=True` it is the
-    repaired model at the same place.
-    """
-    return [
-        Check(
-            f"scale at n = {n} over n(5/4)^(n−1)",
-            float(selector_scale(printed_scale_witness(n), repaired=repaired))
-            / (n * 1.25 ** (n - 1)),
-            ">=",
-            1,
-        )
-        for n in sizes
-    ]
-
-
-@result(
-    "M21",
-    "Claim 1",
-    chapter="sparse_parities",
-    theorem="thm-one-step",
-    exercise="ex-larger-step",
-    falsified_by={"error_scale": 1.5},
-    sweep=[
-        {"n": 4, "k": 4, "alpha": 0.9},
-        {"n": 8, "k": 2, "alpha": 0.01},
-        {"repaired": False},
-    ],
-)
-def one_step_learns(
-    n: int = 8, k: int = 3, alpha: float = 0.2, error_scale: float = 1.0, repaired: bool = True
-) -> list[Check]:
-    """One step of size 2ᵏ/(αn) from θ = 0 with any gradient error of norm at most α/2ᵏ reaches
-    loss 0 on every biased sparse parity.
-
-    The loss after the worst error that gradient ascent finds among axes and random directions, by
-    enumeration; and, for n = 1024 in closed form, how far the worst error can bring a coordinate
-    from 4/n on the subset and 1/n off it, in units of 1/n. `error_scale` multiplies the error.
-    """
-    problem = SparseParities(n, k, alpha)
-    norm = error_scale * tolerated_error(problem)
-    worst = worst_gradient_error(problem, range(k), norm, starts=8, steps=30, repaired=repaired)
-    large = SparseParities(1024, 10, alpha)
-    target = np.where(np.arange(1024) < 10, 4, 1)
-    # Against one coordinate alone: no error of this norm moves any coordinate further.
-    error = np.zeros(1024)
-    error[0] = error_scale * tolerated_error(large)
-    moved = np.max(np.abs(1024 * np.asarray(one_step(large, range(10), error=error)) - target))
-    rounding = rounding_tolerance(10)
-    return [
-        Check("loss after the worst error", float(worst.loss), "<=", 0, rounding_tolerance()),
-        Check("n·|θ − target|, n = 1024", float(moved), "<=", 1, rounding),
-    ]
-
-
-@result(
-    "M21",
-    "Claim 2",
-    chapter="sparse_parities",
-    theorem="thm-tangent-edge",
-    falsified_by={"start": 1.0},
-    sweep=[{"n": 3, "k": 3}, {"n": 9, "k": 2, "alpha": 0.9}, {"alpha": 0.01}],
-)
-def tangent_kernel_of_the_selector(
-    n: int = 7, k: int = 3, alpha: float = 0.2, start: float = 0.0
-) -> list[Check]:
-    """At θ = 0 the selector's tangent kernel is 4⟨x, x′⟩, whose edge is at most α/2 for every B and
-    at least α²/4ᵏ for B = n.
-
-    The kernel by automatic differentiation; the edges on one member by enumeration, against the
-    closed form. With `start` > 0 the kernel is taken where that many units of 1/n select each of
-    the coordinates of I.
-    """
-    problem, subset = SparseParities(n, k, alpha), tuple(range(k))
-    member = problem.distribution(subset)
-    x = hypercube(n)
-    theta = _validate.from_numpy(np.where(np.arange(n) < k, 4 * start / n, 0.0), x.dtype)
-    kernel = empirical_ntk(selector, theta, x, include_output=True)
-    distance = np.max(np.abs(np.asarray(kernel) - 4 * np.asarray(x) @ np.asarray(x).T))
-    best = float(edge(lambda *_: kernel, member).edge)
-    in_ball = float(edge(lambda *_: kernel, member, n).edge)
-    tolerance = rounding_tolerance()
-    return [
-        Check("distance from 4⟨x, x′⟩", float(distance), "<=", 0, 4 * n * tolerance),
-        Check("edge in the whole space", best, "<=", alpha / 2, tolerance),
-        Check("edge for B = n", in_ball, ">=", alpha**2 / 4**k, tolerance),
-        Check("edge, closed form", best, "==", tangent_edge(problem), tolerance),
-    ]
-
-
-@result(
-    "M21",
-    "Separation 1",
-    chapter="sparse_parities",
-    theorem="cor-separation-one",
-    exercise="ex-exact-gap",
-    falsified_by={"excess": 3.0},
-    sweep=[{"gamma": 0.01}, {"gamma": 0.4}],
-)
-def separation_on_two_bits(gamma: float = 0.1, excess: float = 1.0) -> list[Check]:
-    """On the parity of two bits with α = 2γ one step with gradient accuracy γ/2 reaches loss 0,
-    while the tangent kernel at the start has an edge of at most γ.
-
-    The loss after the worst gradient error, the exact edge, which is 4γ²/(4 + 2γ), and that the
-    accuracy is within a constant of C_f γ. `excess` multiplies the gradient error.
-    """
-    problem = SparseParities(2, 2, 2 * gamma)
-    norm = excess * tolerated_error(problem)
-    worst = worst_gradient_error(problem, (0, 1), norm, starts=16, steps=30)
-    exact = tangent_edge(problem)
-    tolerance = rounding_tolerance()
-    return [
-        Check("loss after one step", float(worst.loss), "<=", 0, tolerance),
-        Check("edge of the tangent kernel", exact, "<=", gamma, tolerance),
-        Check("edge of the tangent kernel", exact, "==", 4 * gamma**2 / (4 + 2 * gamma), tolerance),
-        Check("accuracy over γ", tolerated_error(problem) / gamma, "==", 0.5, tolerance),
-    ]
-
-
-@result(
-    "M21",
-    "Separation 2",
-    chapter="sparse_parities",
-    theorem="cor-separation-two",
-    falsified_by={"k_of_log": 0.3},
-    sweep=[{"exponent": 2.0, "sizes": (2**12, 2**16)}, {"exponent": 0.5, "sizes": (2**8,)}],
-)
-def separation_in_n(
-    exponent: float = 1.0,
-    sizes: Sequence[int] = (2**10, 2**12, 2**14),
-    k_of_log: float = 1.0,
-) -> list[Check]:
-    """With k = log₂ n and α = γ = n^(−a) gradient descent needs accuracy τ/C_f of the order γ/n²,
-    while kernels of polynomial dimension or norm have an edge below γ.
-
-    n²τ/(C_f γ) for the proved C_f, and the bounds for dimension p = n² and norm B = n² over γ, from
-    where n is large enough. `k_of_log` multiplies k: of shorter parities there are too few.
-    """
-    checks = []
-    for n in sizes:
-        gamma = n**-exponent
-        problem = SparseParities(n, max(2, round(k_of_log * math.log2(n))), gamma)
-        accuracy = tolerated_error(problem) / selector_scale_bound(n)
-        by_dimension = problem.edge_bound(dimension_bound(n**2, problem.size))
-        by_norm = problem.edge_bound(sharp_norm_bound(float(n**2), problem.size))
-        checks += [
-            Check(f"n²τ/(C_f γ) at n = {n}", n**2 * accuracy / gamma, ">=", 1 / 51),
-            Check(f"edge over γ, p = n², n = {n}", by_dimension / gamma, "<=", 1),
-            Check(f"edge over γ, B = n², n = {n}", by_norm / gamma, "<=", 1),
-        ]
-    return checks
-
-
-@result(
-    "M21",
-    "Remark 11",
-    chapter="sparse_parities",
-    theorem="thm-network",
-    falsified_by={"printed": True},
-    sweep=[{"n": 1}, {"n": 5}, {"n": 64}],
-)
-def network_computes_the_selector(
-    n: int = 8, draws: int = 20, printed: bool = False, seed: int = 0
-) -> list[Check]:
-    """A feed-forward network of depth 2 log₂ n + 9, rounded up, with at most 36n + 4 edges computes
-    the selector.
-
-    The largest difference over random θ, in the regimes and far outside, and random x. With
-    `printed=True` it is compared with the printed model, whose factors exceed 1.
-    """
-    network = feed_forward_selector(n)
-    model = functools.partial(selector, repaired=not printed)
-    worst = network.largest_difference(model, draws=draws, seed=seed)
-    return [
-        Check("difference from the selector", worst, "<=", 0, rounding_tolerance()),
-        Check("edges", network.edges, "<=", 36 * n + 4),
-        Check("depth", network.depth, "<=", 2 * math.ceil(math.log2(n)) + 9),
-    ]
-
-
-@result(
-    "M21",
-    "Section 3, biased sparse parities",
-    chapter="sparse_parities",
-    theorem="prop-moments",
-    falsified_by={"wrong_size": True},
-    sweep=[{"n": 2, "k": 2}, {"n": 9, "k": 9}, {"alpha": 0.9}],
-)
-def moments_of_biased_parities(
-    n: int = 8, k: int = 3, alpha: float = 0.2, wrong_size: bool = False
-) -> list[Check]:
-    """Under a biased sparse parity E xᵢ = α/2, E xᵢxⱼ = α/4, and E yxᵢ is α/2^(k−1) on the subset
-    and α/2^(k+1) off it.
-
-    By enumeration of the cube. With `wrong_size=True` the labels are the parity of one more bit.
-    """
-    problem = SparseParities(n, k, alpha)
-    mean, second, correlation, _ = map(np.asarray, problem.moments(range(k)))
-    points, chances, labels = map(np.asarray, problem.distribution(range(k)))
-    if wrong_size:
-        labels = labels * points[:, k % n]
-    weighted = chances[:, None] * points
-    pairs = (
-        ("E x", mean - np.sum(weighted, axis=0)),
-        ("E x xᵀ", second - points.T @ weighted),
-        ("E y x", correlation - labels @ weighted),
-    )
-    return [
-        Check(f"error of {name}", float(np.max(np.abs(e))), "<=", 0, rounding_tolerance())
-        for name, e in pairs
-    ]
-
-
-@result(
-    "M21",
-    "Figure 2",
-    chapter="sparse_parities",
-    theorem="cor-separation-two",
-    falsified_by={"alpha": 0.0},
-)
-def ordinary_network_learns(
-    n: int = 32, k: int = 5, alpha: float = 0.5, steps: int = 450, seeds: int = 4
-) -> Check:
-    """A two-layer ReLU network trained with Adam on a biased sparse parity goes below the loss that
-    bounds every kernel with as many features as it has parameters.
-
-    Mean test loss over the seeds after training, 64 units on batches of 1024, plus four standard
-    errors. The tolerance is the standard error of 2048 test losses of mean ¼: where they lie
-    between 0 and 2, as for outputs in [−1, 1], they deviate by at most √(¼ · 7/4). Without bias the
-    mean stays above the bound: most runs have learned nothing after as many steps.
-    """
-    test_size = 2048
-    curves = train_on_parity(
-        n=n,
-        k=k,
-        alpha=alpha,
-        steps=steps,
-        seeds=range(seeds),
-        width=64,
-        batch_size=1024,
-        evaluations=15,
-        test_size=test_size,
-    )
-    last = np.asarray(curves.losses)[:, -1]
-    high = float(np.mean(last) + 4 * np.std(last) / math.sqrt(seeds))
-    # The kernel bound at alpha = 0.5, so that a run without bias is held against the same number.
-    problem = SparseParities(n, k, alpha or 0.5)
-    features = 64 * n + 64 + 64 + 1 + 1
-    bound = 0.5 - problem.edge_bound(dimension_bound(features, problem.size))
-    known_to = math.sqrt(7) / 4 / math.sqrt(test_size)
-    return Check("mean test loss + 4 standard errors", high, "<=", bound, known_to)
