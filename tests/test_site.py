@@ -13,7 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urldefrag
 
 import pytest
@@ -141,7 +141,9 @@ player => {
 ANCHORS = """
 () => ({
   ids: [...document.querySelectorAll("[id]")].map(e => e.id),
-  links: [...document.querySelectorAll("a[href]")].map(a => a.href),
+  // In a drawing, `href` is not a text.
+  links: [...document.querySelectorAll("a[href]")]
+    .map(a => new URL(a.getAttribute("href"), document.baseURI).href),
 })
 """
 
@@ -327,6 +329,118 @@ def test_the_results_map_has_every_entry(browser: Browser, address: str) -> None
     tab.close()
     assert shown == {f"[{entry.key}]" for entry in ledger.all_results()}
     assert not any("✗" in text for text in marks)
+
+
+# What is hard to read in the drawings that are shown, as a list of texts.
+DRAWN = """
+() => {
+  const found = [];
+  const parse = color => (color.match(/[\\d.]+/g) || []).map(Number);
+  const luminance = rgb => {
+    const [r, g, b] = rgb.slice(0, 3).map(v => v / 255)
+      .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (one, other) => {
+    const pair = [luminance(parse(one)), luminance(parse(other))];
+    return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+  };
+  const paper = getComputedStyle(document.body).backgroundColor;
+  for (const graph of document.querySelectorAll("div.course-graph")) {
+    const shown = [...graph.querySelectorAll("svg")].filter(svg => svg.checkVisibility());
+    if (shown.length !== 1) found.push(`${shown.length} drawings are shown`);
+    for (const svg of shown) {
+      const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+      const places = [];
+      for (const link of svg.querySelectorAll("a")) {
+        const rectangle = link.querySelector("rect");
+        const box = rectangle.getBoundingClientRect();
+        if (places.some(p => p.left < box.right && box.left < p.right &&
+            p.top < box.bottom && box.top < p.bottom))
+          found.push(`${link.textContent} overlaps another box`);
+        places.push(box);
+        const fill = getComputedStyle(rectangle).fill;
+        for (const text of link.querySelectorAll("text")) {
+          const words = text.getBoundingClientRect();
+          if (words.left < box.left || words.right > box.right ||
+              words.top < box.top - 1 || words.bottom > box.bottom + 1)
+            found.push(`${text.textContent} leaves its box`);
+          const style = getComputedStyle(text);
+          const size = parseFloat(style.fontSize) * scale;
+          if (size < 11) found.push(`${text.textContent} is ${size} px high`);
+          const seen = contrast(style.fill, fill === "none" ? paper : fill);
+          if (seen < 4.5) found.push(`${text.textContent} has a contrast of ${seen}`);
+        }
+      }
+      for (const line of svg.querySelectorAll(".edge"))
+        if (contrast(getComputedStyle(line).stroke, paper) < 3)
+          found.push(`a line is hard to see`);
+    }
+  }
+  return found;
+}
+"""
+
+
+@pytest.mark.parametrize("size", [DESK, TELEPHONE])
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_graph_can_be_read(
+    browser: Browser, address: str, size: tuple[int, int], mode: Literal["light", "dark"]
+) -> None:
+    tab = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=mode)
+    go(tab, address + "book/reference/graph.html")
+    tab.wait_for_selector(f"html[data-theme={mode}]")
+    drawings = tab.locator("div.course-graph svg").count()
+    found = tab.evaluate(DRAWN)
+    tab.close()
+    # One drawing for all chapters and one for each, at two widths.
+    assert drawings == 2 * (len(chapters()) + 1)
+    assert not found, "\n".join(found)
+
+
+# The statements of a page, each with its kind.
+STATED = """
+() => [...document.querySelectorAll("div.proof[id]")].map(e => [e.id, e.classList[1]])
+"""
+
+
+@pytest.fixture(scope="module")
+def stated(browser: Browser, address: str) -> dict[str, str]:
+    """The statements that stand on the chapters' pages, and their kinds."""
+    tab = browser.new_page()
+    found: dict[str, str] = {}
+    for page in chapters():
+        tab.goto(address + page)
+        found |= dict(tab.evaluate(STATED))
+    tab.close()
+    return found
+
+
+def test_the_graph_has_every_statement(
+    browser: Browser, address: str, stated: dict[str, str]
+) -> None:
+    tab = browser.new_page()
+    tab.goto(address + "book/reference/graph.html")
+    boxes = "svg.wide a:is(.claim, .words)"
+    drawn = tab.eval_on_selector_all(boxes, "links => links.map(link => link.dataset.key)")
+    tab.close()
+    assert sorted(drawn) == sorted(stated)
+
+
+def test_coverage_lists_what_has_no_check(
+    browser: Browser, address: str, stated: dict[str, str]
+) -> None:
+    from ntklab import results
+
+    tab = browser.new_page()
+    tab.goto(address + "book/reference/coverage.html")
+    links = tab.eval_on_selector_all(
+        "#without-a-check a.reference[href*='#']", "links => links.map(link => link.hash.slice(1))"
+    )
+    tab.close()
+    claims = {label for label, kind in stated.items() if kind not in ("definition", "remark")}
+    checked = {entry.theorem for entry in results.all_results()}
+    assert sorted(links) == sorted(claims - checked)
 
 
 @pytest.fixture

@@ -46,3 +46,14 @@ window.addEventListener("load", () => {
 window.addEventListener("resize", reach);
 // What is closed has no width before it is opened.
 document.addEventListener("toggle", reach, true);
+
+// In the graph of statements, a box that is pointed at or focused shows its lines.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const box of document.querySelectorAll(".course-graph a[data-key]")) {
+    const lines = [...box.closest("svg").querySelectorAll(".edge")]
+      .filter(line => line.dataset.ends.split(" ").includes(box.dataset.key));
+    const show = shown => () => lines.forEach(line => line.classList.toggle("pointed", shown));
+    for (const event of ["mouseenter", "focus"]) box.addEventListener(event, show(true));
+    for (const event of ["mouseleave", "blur"]) box.addEventListener(event, show(false));
+  }
+});
