@@ -34,6 +34,7 @@ KINDS = {
     "heading": "a page has one first-level heading",
     "markup": "no directive, role or TeX delimiter may be left in the text",
     "equation": "every formula is typeset",
+    "together": "no line breaks between a formula and its punctuation",
     "number": "every labelled equation shows its number",
     "glyph": "no replacement character, no font that failed to load",
     "image": "every image loads and has a text alternative",
@@ -71,6 +72,14 @@ INSPECT = r"""
   // MathJax prints a macro that it does not know in red.
   for (const error of all('mjx-merror, mjx-container [style*="color: red"]'))
     report("equation", error.closest(".math").outerHTML);
+  for (const formula of all("span.math")) {
+    const box = formula.closest(".course-together");
+    const kept = box && getComputedStyle(box).whiteSpace === "nowrap";
+    const [before, after] = [formula.previousSibling, formula.nextSibling];
+    const opens = before?.nodeType === 3 && /[(\[“‘]$/.test(before.data);
+    const closes = after?.nodeType === 3 && /^[)\]”’.,;:!?…]/.test(after.data);
+    if ((opens || closes) && !kept) report("together", formula.parentElement.textContent);
+  }
   for (const formula of all("div.math[id^=equation-]")) {
     const number = formula.querySelector(".eqno")?.textContent;
     if (!/\(\d+(\.\d+)?\)/.test(number)) report("number", formula.id);

@@ -3,9 +3,10 @@
 `{results-map} S24` shows every entry of one source with links to its statement, its code and its
 exercise, and with what its chapter's report of it measured. An entry that has no report there, does
 not hold, or does not fail with its hypothesis broken, is a warning, and so fails the build.
-`{chapter-status}` lists the chapters with the time their execution took.
+`{chapter-status}` lists the chapters with the times that their title cells state.
 """
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ _LOG = logging.getLogger(__name__)
 
 # A row of a report: what was measured, the value, what was expected, and whether it holds.
 _Row = dict[str, str]
+
+_MINUTES = re.compile(r"(\d+)\sminutes?\sto\sread,\s(\d+)\swith\sthe\sproofs,\s(\d+)\sto\srun\b")
 
 
 class _Pending(nodes.General, nodes.Element):  # type: ignore[misc]  # docutils has no types
@@ -66,9 +69,10 @@ class _FillTables(SphinxPostTransform):
             state = "runs" if data["succeeded"] else "fails"
             title = self.env.titles[docname].astext()
             chapter_link = link(self.env, "std", "doc", f"/{docname}", title)
-            time = f"{data['runtime']:.0f} s" if data["runtime"] else "–"
-            rows.append([chapter_link, str(covered), state, time])
-        heads = ["Chapter", "Results on the ledger", "State", "Run time"]
+            stated = _MINUTES.search(self.env.get_doctree(docname).astext())
+            times = [f"{minutes} min" for minutes in stated.groups()] if stated else ["–"] * 3
+            rows.append([chapter_link, str(covered), state, *times])
+        heads = ["Chapter", "On the ledger", "State", "To read", "With proofs", "To run"]
         return table(heads, rows, "course-status")
 
     def _order(self, docname: str) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """What every page of the site has or must not have.
 
 Buttons that open and download the Colab copy, citations with round brackets, descriptions in
-plain words, and no script of the theme's live-code feature, which would name a remote address.
+plain words, formulas on one line with their punctuation, and no script of the theme's live-code
+feature, which would name a remote address.
 """
 
 import html
@@ -15,11 +16,15 @@ import sphinxcontrib.bibtex.plugin
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
 _DESCRIPTION_LENGTH = 200
 _MATH = "\N{REPLACEMENT CHARACTER}"
+# What may stand directly in front of a formula and behind it, and belongs to it.
+_OPENING = re.compile(r"[(\[“‘\"'–—-]+$")
+_CLOSING = re.compile(r"^[)\]”’\"'.,;:!?…%–—-]+")
 
 
 def _round_brackets() -> BracketStyle:
@@ -32,6 +37,37 @@ class _RoundAuthorYear(AuthorYearReferenceStyle):
 
     bracket_textual: BracketStyle = field(default_factory=_round_brackets)
     bracket_parenthetical: BracketStyle = field(default_factory=_round_brackets)
+
+
+class _KeepTogether(SphinxPostTransform):
+    """A formula and the punctuation around it, in one box that the style sheet does not break."""
+
+    default_priority = 900
+    formats = ("html",)
+
+    def run(self, **_options: Any) -> None:
+        for formula in list(self.document.findall(nodes.math)):
+            siblings = formula.parent.children
+            place = siblings.index(formula)
+            around = []
+            for neighbour, pattern in ((place - 1, _OPENING), (place + 1, _CLOSING)):
+                text = siblings[neighbour] if 0 <= neighbour < len(siblings) else None
+                match = pattern.search(text) if isinstance(text, nodes.Text) else None
+                around.append(match[0] if match else "")
+            left, right = around
+            if not left + right:
+                continue
+            box = nodes.inline("", "", classes=["course-together"])
+            formula.replace_self(box)
+            box += [part for part in (nodes.Text(left), formula, nodes.Text(right)) if part != ""]
+            if right:
+                _shorten(siblings[place + 1], len(right), None)
+            if left:
+                _shorten(siblings[place - 1], 0, -len(left))
+
+
+def _shorten(text: nodes.Text, start: int, end: int | None) -> None:
+    text.parent.replace(text, nodes.Text(text[start:end]))
 
 
 def _without_live_code(app: Sphinx, _config: Config) -> None:
@@ -106,6 +142,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     sphinxcontrib.bibtex.plugin.register_plugin(
         "sphinxcontrib.bibtex.style.referencing", "author_year_round", _RoundAuthorYear
     )
+    app.add_post_transform(_KeepTogether)
     app.connect("config-inited", _without_live_code)
     # Before the extension that would otherwise describe the page, raw TeX included.
     app.connect("html-page-context", _describe, priority=400)
