@@ -439,7 +439,7 @@ def test_the_graph_has_every_statement(
 def test_coverage_lists_what_has_no_check(
     browser: Browser, address: str, stated: dict[str, str]
 ) -> None:
-    from ntklab import results
+    from ntklab import ledger
 
     tab = browser.new_page()
     tab.goto(address + "book/reference/coverage.html")
@@ -448,7 +448,7 @@ def test_coverage_lists_what_has_no_check(
     )
     tab.close()
     claims = {label for label, kind in stated.items() if kind not in ("definition", "remark")}
-    checked = {entry.theorem for entry in results.all_results()}
+    checked = {entry.theorem for entry in ledger.all_results()}
     assert sorted(links) == sorted(claims - checked)
 
 

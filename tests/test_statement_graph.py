@@ -218,7 +218,7 @@ ENTRIES = [
 @pytest.fixture
 def book(tmp_path, monkeypatch):
     """Builds the small book, with pages replaced, and returns what is asked for of the build."""
-    monkeypatch.setattr(statement_graph.results, "all_results", lambda: iter(ENTRIES))
+    monkeypatch.setattr(statement_graph.ledger, "all_results", lambda: iter(ENTRIES))
 
     def build(**pages):
         source = tmp_path / "source"

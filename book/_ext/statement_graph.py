@@ -17,7 +17,7 @@ from course_tables import link, table
 from docutils import nodes
 from dropdowns import dropdown
 from layered_layout import Box, Drawing, Point, circle, lay_out
-from ntklab import results
+from ntklab import ledger
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -93,15 +93,15 @@ def graph_of(env: BuildEnvironment) -> Graph:
 
 def marks(graph: Graph, in_exercises: set[str], errata: frozenset[str]) -> dict[str, Marks]:
     """What the ledger, the exercises and the errata say about each statement."""
-    entries: dict[str, list[results.Result]] = {label: [] for label in graph.statements}
-    for entry in results.all_results():
+    entries: dict[str, list[ledger.Result]] = {label: [] for label in graph.statements}
+    for entry in ledger.all_results():
         if entry.theorem in entries:
             entries[entry.theorem].append(entry)
     return {
         label: Marks(
             checks=tuple(entry.title for entry in found),
-            loose=any(getattr(entry, "loose", "") for entry in found),
-            sampled=any(getattr(entry, "evidence", "") == "sampled" for entry in found),
+            loose=any(entry.loose for entry in found),
+            sampled=any(entry.evidence == "sampled" for entry in found),
             differs=label in errata,
             exercise=label in in_exercises or any(entry.exercise for entry in found),
         )
