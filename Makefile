@@ -1,4 +1,4 @@
-# The course in a few commands; needs python3 (3.11 or newer), make and git.
+# The course in a few commands; needs python3 (3.11 to 3.13), make and git.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -17,6 +17,10 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
+LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet \
+  --extra book --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
+  $(if $(UPGRADE),--upgrade)
+
 .DEFAULT_GOAL := help
 .PHONY: help env book serve notebooks tries test fix experiments benchmark lock adopt publish clean
 
@@ -26,17 +30,18 @@ help: ## list these commands
 env: $(READY) ## make .venv from requirements.lock
 
 $(PINNED): requirements.lock
-	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "make env: $(PYTHON) must be Python 3.11 or newer with venv;" \
+	@$(PYTHON) -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "make env: $(PYTHON) must be Python 3.11 to 3.13 with venv;" \
 	    "found: $$($(PYTHON) --version 2>&1). Name another one: make env PYTHON=python3.12" >&2; \
 	  exit 1; }
 	@echo "Installing the pinned packages into .venv: a few minutes."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --only-binary :all: --require-hashes -r requirements.lock
 	@touch $@
 
 $(READY): $(PINNED) pyproject.toml lib/ntklab/__init__.py
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --no-index --no-deps --no-build-isolation \
+	  --editable .
 	@touch $@
 
 book: env ## execute the notebooks that changed, render the site to _build/html
@@ -66,10 +71,9 @@ experiments: env ## compute book/data/, under an hour (EXPERIMENT=name: one); go
 benchmark: env ## compare speeds with public tools
 	@$(BIN)/python tools/benchmark.py
 
-lock: env ## renew requirements.lock (UPGRADE=1: to the newest releases)
-	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet \
-	  --extra book --group dev --universal --python-version 3.11 --no-emit-index-url \
-	  --generate-hashes $(if $(UPGRADE),--upgrade) -o requirements.lock
+lock: env ## renew the locks, ours and Colab's (UPGRADE=1: to the newest releases)
+	@$(LOCK) --group dev -o requirements.lock
+	@$(LOCK) --group colab --group build -o locks/colab.lock
 
 adopt: env ## make this copy your own (URL=https://github.com/you/your-fork)
 	@$(BIN)/python tools/adopt.py "$(URL)"

@@ -11,6 +11,10 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 from hypothesis import settings
+from project import LOCKED
+
+# No test installs what no lock names, nor does what it starts.
+os.environ.update(LOCKED)
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")

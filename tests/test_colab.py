@@ -1,20 +1,21 @@
 """The chapters as Colab runs them: what plain Colab can show, and every cell really run.
 
-The environment has JAX, NumPy, matplotlib and Colab's ipywidgets, but no ntklab. Git is told to
-find the repository's address in a clone of the working tree, so that the copy's own install cell
-installs what is about to be published. nbval runs each copy there, top to bottom, and compares
-every output with the one that is stored in the chapter; in between run the chapter's Tries and the
-code of its solutions. The site must be built: `make book`.
+The environment has what Colab has, in Colab's versions, but no ntklab. Git is told to find the
+repository's address in a clone of the working tree, so that the copy's own install cell installs
+what is about to be published. nbval runs each copy there, top to bottom, and compares every output
+with the one that is stored in the chapter; in between run the chapter's Tries and the code of its
+solutions. All that is installed comes from `locks/colab.lock`. nbval also runs each chapter in
+this environment, which has the versions of our own lock. The site must be built: `make book`.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from copy import deepcopy
 from pathlib import Path
@@ -36,14 +37,11 @@ BUILD = ROOT / "_build"
 CHAPTERS = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
 ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 
-# What Colab has of what we use. ipywidgets and pip are Colab's versions, the others are ours.
-PINS = [
-    *(f"{name}=={importlib.metadata.version(name)}" for name in ("jax", "numpy", "matplotlib")),
-    "ipywidgets==7.7.1",
-    "ipykernel",
-    "pip==24.1.2",
-    "setuptools",
-]
+# What Colab has, and the files of it and of what an install cell adds.
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PINS = PROJECT["dependency-groups"]["colab"]
+LOCK = ROOT / "locks" / "colab.lock"
+COLAB = dict(pin.split("==") for pin in PINS)
 
 # Run after the chapter: the library came from the install cell, which left JAX as it was.
 PROBE = """
@@ -112,16 +110,18 @@ def test_links_of_the_copy_resolve_on_the_site(chapter: str) -> None:
 
 @pytest.fixture(scope="session")
 def colab_python() -> Path:
-    """An interpreter with what Colab has, made once for a set of pins."""
-    key = hashlib.sha256(" ".join([sys.version, *PINS]).encode()).hexdigest()[:12]
+    """An interpreter with what Colab has, made once for a lock; beside it the lock's files."""
+    key = hashlib.sha256(f"{sys.version} {PINS}".encode() + LOCK.read_bytes()).hexdigest()[:12]
     home = BUILD / "colab-env" / key
     python = home / "bin" / "python"
     if (home / "versions.txt").exists():
         reset(python)  # of what a run that was interrupted may have left
     else:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(home.parent, ignore_errors=True)
         run(sys.executable, "-m", "venv", home)
-        uv("install", python, *PINS)
+        pip = (python, "-m", "pip", "download", "--require-hashes", "-r", LOCK, "--no-deps")
+        run(*pip, "--quiet", "--only-binary", ":all:", "--dest", home / "wheels")
+        install(python, *PINS)
         kernel = home / "kernels" / "colab"
         kernel.mkdir(parents=True)
         launch = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -131,10 +131,26 @@ def colab_python() -> Path:
     return python
 
 
-def uv(command: str, python: Path, *arguments: str) -> str:
+def uv(command: str, python: Path, *arguments: str, **options: Any) -> str:
     """What pip does, in a fraction of its time; the install cells alone call pip itself."""
     pip = (sys.executable, "-m", "uv", "pip", command, "--quiet", "--python", python)
-    return run(*pip, *arguments)
+    return run(*pip, *arguments, **options)
+
+
+def install(python: Path, *arguments: str) -> None:
+    """Install in Colab's environment, where there is nothing but the lock's files."""
+    uv("install", python, "--no-index", *arguments, env=os.environ | closed(python.parents[1]))
+
+
+def closed(home: Path) -> dict[str, str]:
+    """Variables under which pip and uv find the lock's files and nothing else, not even a build's.
+
+    Their hashes were compared when they came.
+    """
+    files = (home / "wheels").as_uri()
+    pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": files}
+    hashes = {"PIP_REQUIRE_HASHES": "0", "UV_REQUIRE_HASHES": "0"}
+    return pip | hashes | {"UV_FIND_LINKS": files, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def installed(python: Path) -> list[str]:
@@ -156,15 +172,13 @@ def reset(python: Path) -> list[str]:
     if added:
         uv("uninstall", python, *added)
     if moved:
-        uv("install", python, "--no-deps", *moved)
+        install(python, "--no-deps", *moved)
     return moved
 
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose one commit is the working tree."""
-    # Outputs confirmed below belong to the library as it is now, should a file change meanwhile.
-    forget_stale_outputs()
     clone = tmp_path_factory.mktemp("published")
     listing = run("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT)
     for name in filter(None, listing.split("\0")):
@@ -179,29 +193,18 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def colab_environment(published: Path, colab_python: Path, tmp_path: Path) -> dict[str, str]:
+def colab_environment(published: Path, colab_python: Path) -> dict[str, str]:
     """The variables of a Colab session, where git finds the address in our clone."""
     ours = ("PYTHONPATH", "NTKLAB_STATIC", "VIRTUAL_ENV", "JAX_ENABLE_X64", "MPLBACKEND")
     outside = {name: value for name, value in os.environ.items() if name not in ours}
-    # What the install cell adds comes in the versions that the outputs were stored with.
-    pinned = {pin.split("==")[0] for pin in PINS}
-    constraints = tmp_path / "constraints.txt"
-    constraints.write_text(
-        "".join(
-            f"{package.name}=={package.version}\n"
-            for package in importlib.metadata.distributions()
-            if package.name not in pinned | {"ntklab", "widgetsnbextension", "jupyterlab_widgets"}
-        ),
-        encoding="utf-8",
-    )
-    return outside | {
+    address = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{published.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": ADDRESS,
-        "JAX_PLATFORMS": "cpu",
-        "JUPYTER_PATH": str(colab_python.parents[1]),
-        "PIP_CONSTRAINT": str(constraints),
     }
+    home = colab_python.parents[1]
+    session = {"JAX_PLATFORMS": "cpu", "JUPYTER_PATH": str(home)}
+    return outside | closed(home) | address | session
 
 
 def with_stored_outputs(copy: Any, chapter: Any) -> Any:
@@ -211,11 +214,11 @@ def with_stored_outputs(copy: Any, chapter: Any) -> Any:
         for notebook in (chapter, copy)
     )
     for source, cell in zip(stored, code, strict=True):
-        # Outputs are confirmed for the code that gave them, not for an older copy's.
+        # Outputs are compared with those of the code that gave them, not of an older copy's.
         assert cell.source == source.source, "the copy is not the chapter's, run `make book`"
         cell.execution_count, cell.outputs = source.execution_count, source.outputs
     code[0].metadata.tags = ["nbval-ignore-output"]
-    seen = repr((True, importlib.metadata.version("jax")))
+    seen = repr((True, COLAB["jax"]))
     output = nbformat.v4.new_output("execute_result", {"text/plain": seen}, execution_count=1)
     probe = nbformat.v4.new_code_cell(PROBE, execution_count=len(code) + 1, outputs=[output])
     copy.cells.append(probe)
@@ -248,12 +251,52 @@ def test_the_chapter_runs_in_colab_and_gives_its_outputs(
     notebook = with_stored_outputs(copy_of(chapter), source)
     notebook = tries.with_extras(notebook, tries.extras(source, chapter))
     try:
-        seconds = validate(notebook, tmp_path, "--nbval-kernel-name=colab", **colab_environment)
+        validate(notebook, tmp_path, "--nbval-kernel-name=colab", **colab_environment)
     finally:
         moved = reset(colab_python)
     assert not moved, f"the install cell has moved what Colab has: {', '.join(moved)}"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_chapter_gives_its_outputs_here(chapter: str, tmp_path: Path) -> None:
+    """With the versions of our own lock; the next build takes what this confirms as it stands."""
+    # What is confirmed belongs to the library as it is now, should a file change meanwhile.
+    forget_stale_outputs()
+    path = ROOT / "book" / f"{chapter}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    outside = os.environ | {"NTKLAB_STATIC": "1", "JAX_ENABLE_X64": "0"}
+    seconds = validate(notebook, tmp_path, "--nbval-current-env", **outside)
     keep_outputs(path, seconds)
     record({f"chapter {chapter}": seconds})
+
+
+def test_the_lock_holds_what_colab_has() -> None:
+    lines = LOCK.read_text(encoding="utf-8").splitlines()
+    assert set(PINS) <= {line.split()[0] for line in lines if line[:1].isalnum()}, "run make lock"
+    # A build in Colab is isolated: what it asks for must be among the lock's files.
+    assert PROJECT["build-system"]["requires"] == PROJECT["dependency-groups"]["build"]
+
+
+def test_an_install_finds_the_files_of_the_lock_and_nothing_else(
+    colab_python: Path, tmp_path: Path
+) -> None:
+    """pip, as an install cell calls it, its isolated builds among them, and uv."""
+    tree, there = tmp_path / "needy", os.environ | closed(colab_python.parents[1])
+    tree.mkdir()
+    (tree / "needy.py").touch()
+    pip = (colab_python, "-m", "pip", "--quiet", "wheel", "--wheel-dir", tmp_path, tree)
+
+    def build(*requires: str) -> None:
+        project = '[project]\nname = "needy"\nversion = "1"\n'
+        system = f'[build-system]\nrequires = {[*requires]}\nbuild-backend = "hatchling.build"\n'
+        (tree / "pyproject.toml").write_text(project + system, encoding="utf-8")
+        run(*pip, env=there)
+
+    build("hatchling", "pathspec")
+    with pytest.raises(AssertionError, match="No matching distribution found for flit-core"):
+        build("hatchling", "flit-core")
+    with pytest.raises(AssertionError, match="flit-core"):
+        install(colab_python, "flit-core")
 
 
 def test_what_an_install_cell_moves_is_seen() -> None:
@@ -306,7 +349,7 @@ def test_a_try_that_fails_is_named_and_its_outputs_and_time_do_not_count(tmp_pat
         validate(with_try("s = -1"), tmp_path, "--nbval-current-env")
 
 
-def test_outputs_are_not_confirmed_for_other_code() -> None:
+def test_outputs_are_not_compared_with_those_of_other_code() -> None:
     chapter = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("2 + 2")])
     copy = without_outputs(chapter)
     copy.cells[0].source = "2 + 3"

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,9 +20,6 @@ import numpy as np
 import pytest
 import yaml
 from nbval.plugin import get_sanitize_patterns
-from packaging.markers import default_environment
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from project import (
     CELL_TIMEOUT,
     ROOT,
@@ -39,7 +35,6 @@ import book
 
 pytestmark = pytest.mark.once
 
-PYTHONS = ["3.11", "3.12", "3.13"]
 CHAPTERS = {path.stem: path for path in chapters()}
 each_chapter = pytest.mark.parametrize("path", CHAPTERS.values(), ids=CHAPTERS)
 
@@ -182,78 +177,6 @@ def test_no_file_holds_a_place_of_one_machine_or_a_package_index():
     home = r"(?:(?<![\w.:/])|(?<=file://))/(work|root|home|Users|tmp|opt)/\w"
     assert not found(home + r"|[A-Z]:\\Users", texts)
     assert not found(r"py[p]i\.org|pythonhoste[d]|--(extra-)?index-ur[l]|--find-link[s]", texts)
-
-
-# The environment
-
-
-def pins() -> list[Requirement]:
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    return [Requirement(line.rstrip(" \\")) for line in text.splitlines() if line[:1].isalnum()]
-
-
-def pinned(python: str) -> dict[str, str]:
-    """The versions that the lock gives to one Python on Linux, each package once."""
-    environment = {
-        **default_environment(),
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "platform_machine": "x86_64",
-    }
-    versions: dict[str, str] = {}
-    for pin in pins():
-        if pin.marker is None or pin.marker.evaluate(environment):
-            name = canonicalize_name(pin.name)
-            assert name not in versions, f"{name} is pinned twice for Python {python}"
-            (exact,) = pin.specifier
-            assert exact.operator == "=="
-            versions[name] = exact.version
-    return versions
-
-
-def requirements() -> list[Requirement]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    stated = [
-        *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["book"],
-        *project["dependency-groups"]["dev"],
-    ]
-    return [Requirement(line) for line in stated]
-
-
-def test_the_lock_is_pins_with_hashes_and_nothing_else():
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    body = [line for line in lines if not line.lstrip().startswith("#")]
-    assert not [line for line in lines if "://" in line]
-    for line, following in zip(body, [*body[1:], ""], strict=True):
-        if line.startswith("    "):
-            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line)
-            assert line.endswith("\\") == following.startswith("    ")
-        else:
-            assert re.fullmatch(r"[\w.-]+==[\w.!+-]+( ; .+)? \\", line), line
-            assert following.startswith("    --hash="), f"no hash: {line}"
-
-
-@pytest.mark.parametrize("python", PYTHONS)
-def test_the_lock_fulfils_what_the_package_asks_for(python):
-    versions = pinned(python)
-    assert versions["jax"] == versions["jaxlib"]
-    unmet = [
-        f"{requirement}: {versions.get(canonicalize_name(requirement.name))}"
-        for requirement in requirements()
-        if not requirement.specifier.contains(
-            versions.get(canonicalize_name(requirement.name), "0"), prereleases=True
-        )
-    ]
-    assert not unmet
-
-
-def test_the_release_of_jax_with_quadratic_scans_is_excluded():
-    (jax,) = [requirement for requirement in requirements() if requirement.name == "jax"]
-    assert not jax.specifier.contains("0.11.1")
-    assert jax.specifier.contains("0.11.0") and jax.specifier.contains("0.11.2")
 
 
 # The notebooks

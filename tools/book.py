@@ -28,6 +28,7 @@ from jupyter_cache.executors import load_executor
 from project import (
     BUILD,
     CELL_TIMEOUT,
+    LOCKED,
     ROOT,
     SITE,
     Obstacle,
@@ -143,7 +144,7 @@ def build(*, as_stored: bool = False) -> tuple[int, dict[str, float]]:
     """Build the site: Jupyter Book's exit code, and the seconds of each notebook executed."""
     forget_stale_outputs()
     forget_unconfirmed()
-    os.environ.update(one_pass(level=1))
+    os.environ.update(LOCKED | one_pass(level=1))
     if as_stored:
         for path in filterfalse(outputs_are_kept, chapters()):
             keep_outputs(path, timings().get(f"chapter {path.stem}", 0.0), confirmed=False)

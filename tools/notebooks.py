@@ -14,7 +14,7 @@ from time import perf_counter
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from project import CELL_TIMEOUT, ROOT, chapters, one_pass, read, run_tool, write
+from project import CELL_TIMEOUT, LOCKED, ROOT, chapters, one_pass, read, run_tool, write
 
 CELL_METADATA = {"tags", "mystnb"}
 NOTEBOOK_METADATA = {
@@ -107,7 +107,7 @@ def main() -> int:
     paths = [path.resolve() for path in parser.parse_args().notebook] or chapters()
     if missing := [path for path in paths if not path.is_file()]:
         parser.error(f"no such notebook: {', '.join(name(path) for path in missing)}")
-    os.environ.update(one_pass(level=1))
+    os.environ.update(LOCKED | one_pass(level=1))
     faults = [f"{name(path)}: {fault}" for path in paths for fault in refresh(path)]
     print("\n".join(faults), end="\n" if faults else "", file=sys.stderr)
     return 1 if faults else 0

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 SITE = BUILD / "html"
 TIMINGS = BUILD / "timings.json"
+# Variables under which pip and uv install nothing but what a lock names, with its hash.
+LOCKED = {"PIP_REQUIRE_HASHES": "1", "UV_REQUIRE_HASHES": "1"}
 CELL_TIMEOUT = 600  # seconds for one cell: ten times what a whole chapter may take
 
 
