@@ -327,7 +327,7 @@ def test_a_notebook_stays_small(path):
     assert path.stat().st_size < 1_500_000
     cells = nbformat.read(path, as_version=4).cells
     lengths = [len(cell.source.splitlines()) for cell in cells if cell.cell_type == "code"]
-    assert max(lengths) <= 40, "what is longer belongs in the library"
+    assert max(lengths) <= 60, "what is longer belongs in the library"
 
 
 @each_chapter
