@@ -229,26 +229,26 @@ def test_band_axis_runs_over_seeds(axes):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"axes": None}, "axes: expected matplotlib axes, got None"),
-        ({"x": [[1, 2]]}, "x: expected one axis"),
-        ({"x": None}, "x: expected an array of real numbers, got None"),
-        ({"x": ["a", "b"]}, "x: expected an array of real numbers, got .'a', 'b'."),
-        ({"x": [1, np.nan]}, "x: expected finite numbers, got NaN or infinity"),
-        ({"samples": np.ones((4, 3))}, r"samples: expected shape \(seeds, 2\).*got \(4, 3\)"),
-        ({"samples": np.ones((2, 4)), "axis": 0}, r"samples: expected shape \(seeds, 2\)"),
-        ({"samples": np.ones((0, 2))}, "samples: expected shape"),
-        ({"samples": [[1.0, np.nan]]}, "samples: expected finite"),
-        ({"samples": [[1], [1, 2]]}, "samples: expected an array of numbers, got .*1, 2"),
-        ({"samples": np.ones((4, 2)) * 1j}, "samples: expected an array of real numbers"),
-        ({"label": 3}, "label: expected a text or None, got 3"),
-        ({"color": "blau"}, "color: expected a matplotlib colour, got 'blau'"),
-        ({"axis": 2}, "axis: expected 0 or 1, got 2"),
-        ({"axis": 0.0}, "axis: expected 0 or 1, got 0.0"),
+        ({"axes": None}, "axes must be matplotlib axes, got None"),
+        ({"x": [[1, 2]]}, "x must be one axis"),
+        ({"x": None}, "x must be an array of real numbers, got None"),
+        ({"x": ["a", "b"]}, "x must be an array of real numbers, got .'a', 'b'."),
+        ({"x": [1, np.nan]}, "x must be finite numbers, got NaN or infinity"),
+        ({"samples": np.ones((4, 3))}, r"samples must be shape \(seeds, 2\).*got \(4, 3\)"),
+        ({"samples": np.ones((2, 4)), "axis": 0}, r"samples must be shape \(seeds, 2\)"),
+        ({"samples": np.ones((0, 2))}, "samples must be shape"),
+        ({"samples": [[1.0, np.nan]]}, "samples must be finite"),
+        ({"samples": [[1], [1, 2]]}, "samples must be an array of numbers, got .*1, 2"),
+        ({"samples": np.ones((4, 2)) * 1j}, "samples must be an array of real numbers"),
+        ({"label": 3}, "label must be a text or None, got 3"),
+        ({"color": "blau"}, "color must be a matplotlib colour, got 'blau'"),
+        ({"axis": 2}, "axis must be 0 or 1, got 2"),
+        ({"axis": 0.0}, "axis must be 0 or 1, got 0.0"),
         ({"level": 1.0}, "level must lie strictly between 0 and 1, got 1"),
         ({"level": np.nan}, "level must be finite, got nan"),
         ({"level": "a"}, "level must be a number, got 'a'"),
-        ({"marker": "zz"}, "line: expected properties of a line, got .'marker': 'zz'"),
-        ({"linwidth": 2}, "line: expected properties of a line, got .'linwidth': 2"),
+        ({"marker": "zz"}, "line must be properties of a line, got .'marker': 'zz'"),
+        ({"linwidth": 2}, "line must be properties of a line, got .'linwidth': 2"),
     ],
 )
 def test_band_refuses(axes, changed, message, no_hook):
@@ -282,22 +282,22 @@ def test_exponents_are_written_as_fractions(exponent, text):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"axes": "a"}, "axes: expected matplotlib axes, got 'a'"),
-        ({"x": [1.0]}, "x: expected two or more positive"),
-        ({"x": [0.0, 1.0]}, "x: expected two or more positive"),
-        ({"x": [1.0, np.inf]}, "x: expected finite numbers, got NaN or infinity"),
-        ({"x": "a"}, "x: expected an array of real numbers, got 'a'"),
+        ({"axes": "a"}, "axes must be matplotlib axes, got 'a'"),
+        ({"x": [1.0]}, "x must be two or more positive"),
+        ({"x": [0.0, 1.0]}, "x must be two or more positive"),
+        ({"x": [1.0, np.inf]}, "x must be finite numbers, got NaN or infinity"),
+        ({"x": "a"}, "x must be an array of real numbers, got 'a'"),
         ({"exponent": None}, "exponent must be a number, got None"),
         ({"exponent": np.nan}, "exponent must be finite, got nan"),
-        ({"exponent": 1e4}, "exponent: expected finite values at both ends, got 10000"),
-        ({"through": (0, 1)}, r"through: expected two positive numbers, got \(0, 1\)"),
-        ({"through": (1,)}, r"through: expected two numbers, got \(1,\)"),
-        ({"through": None}, "through: expected two numbers, got None"),
+        ({"exponent": 1e4}, "exponent must be finite values at both ends, got 10000"),
+        ({"through": (0, 1)}, r"through must be two positive numbers, got \(0, 1\)"),
+        ({"through": (1,)}, r"through must be two numbers, got \(1,\)"),
+        ({"through": None}, "through must be two numbers, got None"),
         ({"through": (1, np.nan)}, r"through\[1\] must be finite, got nan"),
         ({"through": ("a", 1)}, r"through\[0\] must be a number, got 'a'"),
-        ({"variable": None}, "variable: expected a text, got None"),
-        ({"label": 3}, "label: expected a text or None, got 3"),
-        ({"color": 3}, "color: expected a matplotlib colour, got 3"),
+        ({"variable": None}, "variable must be a text, got None"),
+        ({"label": 3}, "label must be a text or None, got 3"),
+        ({"color": 3}, "color must be a matplotlib colour, got 3"),
     ],
 )
 def test_slope_refuses(axes, changed, message, no_hook):
@@ -314,16 +314,16 @@ def test_label_stands_at_the_last_finite_point_in_the_lines_colour(axes):
 
 def test_label_refuses(axes, no_hook):
     (line,) = axes.plot([0, 1], [0, 1])
-    with pytest.raises(ValueError, match="text: expected a text, or a line with a label"):
+    with pytest.raises(ValueError, match="text must be a text, or a line with a label"):
         figures.label_line_end(line)
     (nothing,) = axes.plot([0], [np.nan])
-    with pytest.raises(ValueError, match="line: expected a finite point"):
+    with pytest.raises(ValueError, match="line must be a finite point"):
         figures.label_line_end(nothing, "x")
-    with pytest.raises(ValueError, match="line: expected a line drawn on axes"):
+    with pytest.raises(ValueError, match="line must be a line drawn on axes"):
         figures.label_line_end(plt.Line2D([0], [0]), "x")
-    with pytest.raises(ValueError, match=r"^line: expected a matplotlib line, got None"):
+    with pytest.raises(ValueError, match=r"^line must be a matplotlib line, got None"):
         figures.label_line_end(None, "x")
-    with pytest.raises(ValueError, match=r"^text: expected a text or None, got 3"):
+    with pytest.raises(ValueError, match=r"^text must be a text or None, got 3"):
         figures.label_line_end(line, 3)
     with pytest.raises(ValueError, match=r"^offset must be a number, got None"):
         figures.label_line_end(line, "x", offset=None)
@@ -357,19 +357,19 @@ def test_kernel_image_bar_is_optional():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"axes": None}, "axes: expected matplotlib axes, got None"),
-        ({"matrix": np.ones(3)}, r"matrix: expected shape \(N1, N2\), got \(3,\)"),
-        ({"matrix": np.ones((0, 3))}, "matrix: expected shape"),
-        ({"matrix": np.array([[np.inf]])}, "matrix: expected finite"),
-        ({"matrix": "a"}, "matrix: expected an array of real numbers, got 'a'"),
-        ({"matrix": [[1j]]}, "matrix: expected an array of real numbers, got .*1j"),
-        ({"matrix": [[10**400]]}, "matrix: expected an array of numbers, got .*1000"),
-        ({"limits": (1, 1)}, r"limits: expected \(low, high\).*got \(1, 1\)"),
-        ({"limits": (1,)}, r"limits: expected two numbers, got \(1,\)"),
-        ({"limits": 3}, "limits: expected two numbers, got 3"),
+        ({"axes": None}, "axes must be matplotlib axes, got None"),
+        ({"matrix": np.ones(3)}, r"matrix must be shape \(N1, N2\), got \(3,\)"),
+        ({"matrix": np.ones((0, 3))}, "matrix must be shape"),
+        ({"matrix": np.array([[np.inf]])}, "matrix must be finite"),
+        ({"matrix": "a"}, "matrix must be an array of real numbers, got 'a'"),
+        ({"matrix": [[1j]]}, "matrix must be an array of real numbers, got .*1j"),
+        ({"matrix": [[10**400]]}, "matrix must be an array of numbers, got .*1000"),
+        ({"limits": (1, 1)}, r"limits must be \(low, high\).*got \(1, 1\)"),
+        ({"limits": (1,)}, r"limits must be two numbers, got \(1,\)"),
+        ({"limits": 3}, "limits must be two numbers, got 3"),
         ({"limits": (0, np.nan)}, r"limits\[1\] must be finite, got nan"),
-        ({"label": 3}, "label: expected a text or None, got 3"),
-        ({"colorbar": "no"}, "colorbar: expected True or False, got 'no'"),
+        ({"label": 3}, "label must be a text or None, got 3"),
+        ({"colorbar": "no"}, "colorbar must be True or False, got 'no'"),
     ],
 )
 def test_kernel_image_refuses(axes, changed, message, no_hook):
@@ -391,13 +391,13 @@ def test_panel_labels_count_through_the_grid():
 
 def test_panel_labels_refuse(axes, no_hook):
     for panels, titles, message in [
-        ([axes] * 2, ["one"], "titles: expected 2, one for each panel, got 1"),
-        ([axes] * 2, "ab", "titles: expected a sequence, got 'ab'"),
-        ([axes] * 2, 3, "titles: expected a sequence, got 3"),
-        ([axes] * 2, ["one", 2], r"titles\[1\]: expected str, got 2"),
-        ([axes] * 27, (), "panels: expected at most 26"),
-        (axes, (), "panels: expected a sequence, got <Axes"),
-        ([axes, None], (), r"panels\[1\]: expected Axes, got None"),
+        ([axes] * 2, ["one"], "titles must be 2, one for each panel, got 1"),
+        ([axes] * 2, "ab", "titles must be a sequence, got 'ab'"),
+        ([axes] * 2, 3, "titles must be a sequence, got 3"),
+        ([axes] * 2, ["one", 2], r"titles\[1\] must be str, got 2"),
+        ([axes] * 27, (), "panels must be at most 26"),
+        (axes, (), "panels must be a sequence, got <Axes"),
+        ([axes, None], (), r"panels\[1\] must be Axes, got None"),
     ]:
         with pytest.raises(ValueError, match=f"^{message}"):
             figures.panel_labels(panels, titles)

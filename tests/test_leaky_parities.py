@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ntklab import leaky_parities as lp
 from ntklab import networks
 from ntklab.cube import hypercube, subset_number
-from ntklab.problems import LeakyParities
+from ntklab.problems import LeakyParities, SparseParities
 
 FLOAT = jnp.result_type(float)
 EPS = float(jnp.finfo(FLOAT).eps)
@@ -380,6 +380,7 @@ def test_all_parities_as_features_attain_the_bound():
 
 X = np.ones((3, 4))
 PROBLEM = LeakyParities(4, 0.5)
+OTHER = SparseParities(4, 2, 0.5)
 LARGE = LeakyParities(40, 0.5)  # to count its subsets takes days: refused before that
 
 
@@ -391,6 +392,11 @@ LARGE = LeakyParities(40, 0.5)  # to count its subsets takes days: refused befor
         (lambda: lp.leaky_selector(np.full(4, np.nan), X, 0.2), "theta must be finite"),
         (lambda: lp.leaky_selector(np.ones(4), X, 1.0), "alpha must lie strictly"),
         (lambda: lp.leaky_selector(np.ones(4), X, 0.2, repaired="H"), "repaired must be True, F"),
+        (lambda: lp.leaky_step_size(OTHER), "problem must be LeakyParities, got SparseParities"),
+        (lambda: lp.leaky_tolerated_error(OTHER), "problem must be LeakyParities, got Sparse"),
+        (lambda: lp.leaky_one_step(OTHER, (0, 1)), "problem must be LeakyParities, got Sparse"),
+        (lambda: lp.worst_leaky_error(OTHER, (0, 1), 0.1), "problem must be LeakyParities"),
+        (lambda: lp.unbiased_accuracy_bound(OTHER), "problem must be LeakyParities, got Sparse"),
         (lambda: lp.leaky_scale(np.ones(4), np.ones(4), 0.2), "x must have 2 axes"),
         (lambda: lp.leaky_scale(np.ones(4), X, 0.2, repaired=1), "repaired must be True, F"),
         (lambda: lp.leaky_scale_bound(0, 0.2), "n must be at least 1"),

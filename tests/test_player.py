@@ -178,74 +178,74 @@ GOOD = {"frames": svgs(2), "labels": ["a", "b"], "alt": "x"}
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"frames": [], "labels": []}, "frames: expected at least one frame, got none"),
-        ({"frames": SVG}, "frames: expected a sequence, got '<svg"),
-        ({"frames": None}, "frames: expected a sequence, got None"),
-        ({"frames": np.array(3)}, r"frames: expected a sequence, got array\(3\)"),
-        ({"frames": svgs(3)}, "labels: expected one for each frame, got 2 labels for 3 frames"),
-        ({"frames": [3, 4]}, r"frames\[0\]: expected a matplotlib figure, .* got int"),
+        ({"frames": [], "labels": []}, "frames must be at least one frame, got none"),
+        ({"frames": SVG}, "frames must be a sequence, got '<svg"),
+        ({"frames": None}, "frames must be a sequence, got None"),
+        ({"frames": np.array(3)}, r"frames must be a sequence, got array\(3\)"),
+        ({"frames": svgs(3)}, "labels must be one for each frame, got 2 labels for 3 frames"),
+        ({"frames": [3, 4]}, r"frames\[0\] must be a matplotlib figure, .* got int"),
         (
             {"frames": [SVG, b"GIF89a.."]},
-            r"frames\[1\]: expected PNG or WebP bytes, got bytes .*GIF",
+            r"frames\[1\] must be PNG or WebP bytes, got bytes .*GIF",
         ),
         (
             {"frames": [SVG, image_bytes("png")[:8]]},
-            r"frames\[1\]: expected a whole image, got 8 bytes that cannot be read as png",
+            r"frames\[1\] must be a whole image, got 8 bytes that cannot be read as png",
         ),
         (
             {"frames": [image_bytes("webp")[:-9]] * 2},
-            r"frames\[0\]: expected a whole image, .* as webp",
+            r"frames\[0\] must be a whole image, .* as webp",
         ),
         (
             {"frames": [image_bytes("png", (8, 4))[:-30]] * 2},
-            r"frames\[0\]: expected a whole image, .* as png",
+            r"frames\[0\] must be a whole image, .* as png",
         ),
-        ({"frames": [SVG, "\ud800"]}, r"frames\[1\]: expected an SVG text, got XML that fails"),
-        ({"frames": [SVG, "<svg>"]}, r"frames\[1\]: expected an SVG text, got XML that fails"),
-        ({"frames": [SVG, "<svg/>"]}, r"frames\[1\]: expected <svg xmlns.*got <svg>"),
+        ({"frames": [SVG, "\ud800"]}, r"frames\[1\] must be an SVG text, got XML that fails"),
+        ({"frames": [SVG, "<svg>"]}, r"frames\[1\] must be an SVG text, got XML that fails"),
+        ({"frames": [SVG, "<svg/>"]}, r"frames\[1\] must be <svg xmlns.*got <svg>"),
         (
             {"frames": [SVG, SVG.replace('viewBox="0 0 40 20"', "")]},
-            r"frames\[1\]: expected an SVG with a viewBox",
+            r"frames\[1\] must be an SVG with a viewBox",
         ),
-        ({"frames": [SVG, SVG.replace("40", "x")]}, r"frames\[1\]: expected an SVG with a viewBox"),
+        ({"frames": [SVG, SVG.replace("40", "x")]}, r"frames\[1\] must be an SVG with a viewBox"),
         (
             {"frames": [SVG, SVG.replace("viewBox", 'width="1.2.3" height="4" viewBox')]},
-            r"frames\[1\]: expected an SVG with a viewBox or with width and height",
+            r"frames\[1\] must be an SVG with a viewBox or with width and height",
         ),
-        ({"frames": [SVG, SVG.replace("40", "0")]}, r"frames\[1\]: expected an SVG of at least"),
-        ({"frames": [SVG, SVG.replace("40", "nan")]}, r"frames\[1\]: .* got \[nan, 20\.0\]"),
-        ({"frames": [SVG, SVG.replace("40", "inf")]}, r"frames\[1\]: .* got \[inf, 20\.0\]"),
+        ({"frames": [SVG, SVG.replace("40", "0")]}, r"frames\[1\] must be an SVG of at least"),
+        ({"frames": [SVG, SVG.replace("40", "nan")]}, r"frames\[1\] must .* got \[nan, 20\.0\]"),
+        ({"frames": [SVG, SVG.replace("40", "inf")]}, r"frames\[1\] must .* got \[inf, 20\.0\]"),
         (
             {"frames": [SVG, SVG.replace("40", "60")]},
-            r"frames\[1\]: expected the shape of frames\[0\], 40 x 20 pixels, got 60 x 20",
+            r"frames\[1\] must be the shape of frames\[0\], 40 x 20 pixels, got 60 x 20",
         ),
         (
             {"frames": [np.zeros(3)] * 2},
-            r"frames\[0\]: expected \[height, w.*got shape \(3,\)",
+            r"frames\[0\] must be \[height, w.*got shape \(3,\)",
         ),
-        ({"frames": [np.full((2, 2), 1.5)] * 2}, r"frames\[0\]: .* numbers in \[0, 1\]"),
-        ({"frames": [np.full((2, 2), np.nan)] * 2}, r"frames\[0\]: .* numbers in \[0, 1\]"),
-        ({"frames": [np.zeros((2, 2), int)] * 2}, r"frames\[0\]: .* of int64"),
-        ({"labels": "ab"}, "labels: expected a sequence, got 'ab'"),
-        ({"labels": 3}, "labels: expected a sequence, got 3"),
-        ({"labels": iter([1, 2])}, "labels: expected non-empty texts, got 1 at position 0"),
-        ({"labels": ["a", " "]}, "labels: expected non-empty texts, got ' ' at position 1"),
-        ({"labels": ["a", "a"]}, "labels: expected all different, got 'a' more than once"),
-        ({"alt": " "}, "alt: expected a sentence that tells what moves, got ' '"),
-        ({"alt": None}, "alt: expected a sentence that tells what moves, got None"),
-        ({"caption": 3}, "caption: expected a text or None, got 3"),
+        ({"frames": [np.full((2, 2), 1.5)] * 2}, r"frames\[0\] must .* numbers in \[0, 1\]"),
+        ({"frames": [np.full((2, 2), np.nan)] * 2}, r"frames\[0\] must .* numbers in \[0, 1\]"),
+        ({"frames": [np.zeros((2, 2), int)] * 2}, r"frames\[0\] must .* of int64"),
+        ({"labels": "ab"}, "labels must be a sequence, got 'ab'"),
+        ({"labels": 3}, "labels must be a sequence, got 3"),
+        ({"labels": iter([1, 2])}, "labels must be non-empty texts, got 1 at position 0"),
+        ({"labels": ["a", " "]}, "labels must be non-empty texts, got ' ' at position 1"),
+        ({"labels": ["a", "a"]}, "labels must be all different, got 'a' more than once"),
+        ({"alt": " "}, "alt must be a sentence that tells what moves, got ' '"),
+        ({"alt": None}, "alt must be a sentence that tells what moves, got None"),
+        ({"caption": 3}, "caption must be a text or None, got 3"),
         ({"interval": 0}, "interval must be greater than 0, got 0"),
         ({"interval": float("nan")}, "interval must be finite, got nan"),
-        ({"interval": 1e308}, r"interval: expected fewer seconds, got 1e\+308"),
+        ({"interval": 1e308}, r"interval must be fewer seconds, got 1e\+308"),
         ({"interval": None}, "interval must be a number, got None"),
         ({"interval": "x"}, "interval must be a number, got 'x'"),
-        ({"start": 2}, "start: expected a position from 0 to 1, or -1 for the last, got 2"),
+        ({"start": 2}, "start must be a position from 0 to 1, or -1 for the last, got 2"),
         ({"start": -3}, "start must be at least -2, got -3"),
         ({"start": 0.5}, "start must be an integer, got 0.5"),
         ({"start": None}, "start must be an integer, got None"),
         (
             {"frames": [np.random.default_rng(0).random((700, 700))] * 2},
-            r"frames: expected a player of at most 1 MB, got 1\.\d\d MB from 2 frames",
+            r"frames must be a player of at most 1 MB, got 1\.\d\d MB from 2 frames",
         ),
     ],
 )
@@ -349,16 +349,16 @@ def test_explore_shows_what_fails(kernel):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "parameters: expected at least one"),
-        ({"draw": 3, "m": [1]}, "draw: expected a function that returns a figure, got 3"),
-        ({"draw": lambda m: m, "m": [1]}, "draw: expected it to return a matplotlib fig.*got int"),
-        ({"alt": None, "m": [1]}, "alt: expected a sentence that tells what moves, got None"),
-        ({"caption": 3, "m": [1]}, "caption: expected a text or None, got 3"),
-        ({"m": []}, "m: expected at least one value, got none"),
-        ({"m": "abc"}, "m: expected a sequence, got 'abc'"),
-        ({"m": 3}, "m: expected a sequence, got 3"),
-        ({"m": np.array(3)}, r"m: expected a sequence, got array\(3\)"),
-        ({"m": [1, 2, 1]}, "m: expected all values different, got 1 more than once"),
+        ({}, "parameters must be at least one"),
+        ({"draw": 3, "m": [1]}, "draw must be a function that returns a figure, got 3"),
+        ({"draw": lambda m: m, "m": [1]}, "draw must be it to return a matplotlib fig.*got int"),
+        ({"alt": None, "m": [1]}, "alt must be a sentence that tells what moves, got None"),
+        ({"caption": 3, "m": [1]}, "caption must be a text or None, got 3"),
+        ({"m": []}, "m must be at least one value, got none"),
+        ({"m": "abc"}, "m must be a sequence, got 'abc'"),
+        ({"m": 3}, "m must be a sequence, got 3"),
+        ({"m": np.array(3)}, r"m must be a sequence, got array\(3\)"),
+        ({"m": [1, 2, 1]}, "m must be all values different, got 1 more than once"),
     ],
 )
 def test_explore_refuses(arguments, message, no_hook):
@@ -367,14 +367,14 @@ def test_explore_refuses(arguments, message, no_hook):
 
 
 def test_explorer_refuses(no_hook):
-    with pytest.raises(ValueError, match=r"^controls: expected a widget, got None"):
+    with pytest.raises(ValueError, match=r"^controls must be a widget, got None"):
         Explorer(None, Player(**GOOD))
-    with pytest.raises(ValueError, match=r"^player: expected a Player, got 3"):
+    with pytest.raises(ValueError, match=r"^player must be a Player, got 3"):
         Explorer(SimpleNamespace(model_id="x"), 3)
 
 
 def test_explore_needs_a_figure():
-    with pytest.raises(ValueError, match=r"draw: expected it to return a .* figure, got int"):
+    with pytest.raises(ValueError, match=r"draw must be it to return a .* figure, got int"):
         explore(lambda m: 3, alt="x", m=[1])
 
 

@@ -16,7 +16,7 @@ from ntklab import networks, sparse_parities
 from ntklab.circuits import quadratic_sigmoid
 from ntklab.cube import hypercube
 from ntklab.edges import edge
-from ntklab.problems import SparseParities, square_loss
+from ntklab.problems import LeakyParities, SparseParities, square_loss
 from ntklab.sparse_parities import (
     feed_forward_selector,
     gate,
@@ -34,6 +34,7 @@ from ntklab.sparse_parities import (
     tolerated_error,
     train_on_parity,
     worst_gradient_error,
+    zero_of_a_factor,
 )
 
 # --- an oracle: the source's formulas, number by number -----------------------------------------
@@ -390,7 +391,22 @@ def test_seeds_spread_over_devices():
 PROBLEM = SparseParities(4, 2, 0.5)
 NAN = np.array([np.nan, 0.0, 0.0])
 TRAINING = {"n": 8, "k": 2, "alpha": 0.5, "steps": 4, "seeds": [0], "evaluations": 2}
+OTHER = LeakyParities(4, 0.5)
 BAD_CALLS = [
+    (lambda: step_size(OTHER), "problem must be SparseParities, got LeakyParities"),
+    (lambda: tolerated_error(OTHER), "problem must be SparseParities, got LeakyParities"),
+    (lambda: one_step(OTHER, (0, 1)), "problem must be SparseParities, got LeakyParities"),
+    (lambda: worst_gradient_error(OTHER, (0, 1), 0.1), "problem must be SparseParities"),
+    (lambda: tangent_edge(OTHER), "problem must be SparseParities, got LeakyParities"),
+    (lambda: selector(np.zeros(3), np.ones((1, 3)), repaired="no"), "repaired must be True or F"),
+    (lambda: selector_scale(np.zeros(3), repaired=1), "repaired must be True or False, got 1"),
+    (lambda: parity_of_selection(np.zeros(3), repaired=None), "repaired must be True or False"),
+    (lambda: largest_scale(4, repaired="yes"), "repaired must be True or False"),
+    (lambda: zero_of_a_factor(0), "repaired must be True or False, got 0"),
+    (
+        lambda: worst_gradient_error(PROBLEM, (0, 1), 0.1, repaired="no"),
+        "repaired must be True or False",
+    ),
     (lambda: quadratic_sigmoid("x"), "z must"),
     (lambda: quadratic_sigmoid(NAN), "z must be finite"),
     (lambda: rescaled_sigmoid(NAN[1:], start=1, end=1, low=0, high=1), "end must be above start"),

@@ -26,8 +26,8 @@ def from_numpy(values: Any, dtype: Any) -> Array:
         return jnp.asarray(np.asarray(values).astype(dtype, copy=False), dtype)
 
 
-def floating(name: str, value: Any, *, min_ndim: int, max_ndim: int | None = None) -> Array:
-    """`value` as a finite floating-point array with an allowed number of axes."""
+def floating(name: str, value: Any, *, ndim: int | None = None, min_ndim: int = 0) -> Array:
+    """`value` as a finite floating-point array of `ndim` axes, or of no less than `min_ndim`."""
     try:
         if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
             # The whole numbers of an array become floats before JAX can cut them to 32 bits.
@@ -43,8 +43,8 @@ def floating(name: str, value: Any, *, min_ndim: int, max_ndim: int | None = Non
         array = array.astype(jnp.result_type(float))
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.ndim < min_ndim or (max_ndim is not None and array.ndim > max_ndim):
-        wanted = f"{min_ndim}" if max_ndim == min_ndim else f"at least {min_ndim}"
+    if array.ndim != ndim if ndim is not None else array.ndim < min_ndim:
+        wanted = f"at least {min_ndim}" if ndim is None else f"{ndim}"
         raise ValueError(f"{name} must have {wanted} axes, got shape {array.shape}")
     # NumPy looks at the values: inside a trace a JAX operation on a concrete array is traced too.
     if concrete(array) and not np.all(np.isfinite(np.asarray(array))):
@@ -87,7 +87,7 @@ def floating_dtype(name: str, value: Any) -> Any:
 
 def points(name: str, value: Any) -> Array:
     """`value` as points `[N, d]`, with at least one point and one coordinate."""
-    array = floating(name, value, min_ndim=2, max_ndim=2)
+    array = floating(name, value, ndim=2)
     if 0 in array.shape:
         raise ValueError(f"{name} must hold at least one point [N, d], got shape {array.shape}")
     return array
@@ -171,7 +171,7 @@ def items(name: str, values: Any) -> list[Any]:
     except TypeError:
         held = None
     if held is None:
-        raise ValueError(f"{name}: expected a sequence, got {values!r:.60}")
+        raise ValueError(f"{name} must be a sequence, got {values!r:.60}")
     return list(held)
 
 
@@ -180,6 +180,13 @@ def widths(name: str, value: Any) -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) == 0:
         raise ValueError(f"{name} must be a sequence of positive integers, got {value!r}")
     return tuple(integer(f"{name}[{i}]", width, at_least=1) for i, width in enumerate(value))
+
+
+def instance(name: str, value: Any, *kinds: type) -> None:
+    """Refuse what is none of these kinds, as a problem of another family."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{name} must be {wanted}, got {type(value).__name__}")
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:

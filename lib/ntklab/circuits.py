@@ -82,7 +82,7 @@ class FeedForward(NamedTuple):
         Raises:
             ValueError: for NaN or shapes that do not fit.
         """
-        theta = _validate.floating("theta", theta, min_ndim=1, max_ndim=1)
+        theta = _validate.floating("theta", theta, ndim=1)
         x = _validate.points("x", x)
         for name, shape in (("theta", theta.shape), ("x", x.shape[1:])):
             if shape != (self.inputs,):

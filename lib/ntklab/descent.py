@@ -101,7 +101,7 @@ def population_loss(
         0.6931
     """
     data, loss = distribution_arrays(distribution), checked_loss(loss)
-    h = _validate.floating("predictions", predictions, min_ndim=1, max_ndim=1)
+    h = _validate.floating("predictions", predictions, ndim=1)
     if h.shape != data.probabilities.shape:
         raise ValueError(f"predictions must have shape {data.probabilities.shape}, got {h.shape}")
     return mean_loss(loss, h.astype(data.points.dtype), data)
@@ -120,8 +120,7 @@ def checked_loss(loss: Any) -> SmoothLoss:
         >>> checked_loss(SQUARE).curvature
         1.0
     """
-    if not isinstance(loss, SmoothLoss):
-        raise ValueError(f"loss must be a SmoothLoss, got {type(loss).__name__}")
+    _validate.instance("loss", loss, SmoothLoss)
     return loss
 
 

@@ -12,7 +12,13 @@ from jaxtyping import Float
 
 from ntklab import _validate
 from ntklab.cube import enumerable, hypercube, subset_number, sums_over_signs
-from ntklab.problems import Distribution, ParityProblem, distribution_arrays
+from ntklab.problems import (
+    Distribution,
+    LeakyParities,
+    ParityProblem,
+    SparseParities,
+    distribution_arrays,
+)
 
 __all__ = [
     "BestPredictor",
@@ -110,10 +116,7 @@ def edges(
         >>> edges(lambda x1, x2: x1 @ x2.T, LeakyParities(3, 0.2)).round(6).tolist()
         [0.0, 0.0, 0.0, 0.0]
     """
-    if not isinstance(problem, ParityProblem):
-        raise ValueError(
-            f"problem must be SparseParities or LeakyParities, got {type(problem).__name__}"
-        )
+    _validate.instance("problem", problem, SparseParities, LeakyParities)
     enumerable(problem.n, "dimension_bound and sharp_norm_bound hold for any n")
     norm_bound = _validate.bound("norm_bound", norm_bound)
     points = _cube(problem.n, kernel)
@@ -183,8 +186,8 @@ def edge_from_moments(
         >>> round(float(edge_from_moments(jnp.eye(2), jnp.array([0.3, 0.4]), 0.1)), 4)
         0.045
     """
-    sigma = _validate.floating("second", second, min_ndim=2, max_ndim=2)
-    c = _validate.floating("correlation", correlation, min_ndim=1, max_ndim=1)
+    sigma = _validate.floating("second", second, ndim=2)
+    c = _validate.floating("correlation", correlation, ndim=1)
     if sigma.shape != (len(c), len(c)):
         raise ValueError(f"second must have shape {(len(c), len(c))}, got {sigma.shape}")
     _validate.symmetric("second", sigma)
@@ -227,7 +230,7 @@ def _cube(n: int, kernel: Any) -> Array:
 def _features_or_gram(kernel: Any, points: Array) -> tuple[Array | None, Array | None]:
     """Features [N, p] or the Gram matrix [N, N]; exactly one of the two."""
     if callable(kernel):
-        gram = _validate.floating("kernel", kernel(points, points), min_ndim=2, max_ndim=2)
+        gram = _validate.floating("kernel", kernel(points, points), ndim=2)
         if gram.shape != (len(points), len(points)):
             raise ValueError(
                 f"kernel must return shape {(len(points), len(points))}, got {gram.shape}"
@@ -238,7 +241,7 @@ def _features_or_gram(kernel: Any, points: Array) -> tuple[Array | None, Array |
             if least < 0:
                 raise ValueError(f"kernel must have K(x, x) at least 0, got {least:g}")
         return None, gram.astype(points.dtype)
-    features = _validate.floating("kernel", kernel, min_ndim=2, max_ndim=2)
+    features = _validate.floating("kernel", kernel, ndim=2)
     if len(features) != len(points):
         raise ValueError(
             f"kernel must be a function or features of {len(points)} points, got {features.shape}"

@@ -207,14 +207,13 @@ def band(
     _check_drawing(axes, color=color, label=label)
     positions, values = _numbers("x", x), _numbers("samples", samples)
     if positions.ndim != 1:
-        raise ValueError(f"x: expected one axis, got shape {positions.shape}")
+        raise ValueError(f"x must be one axis, got shape {positions.shape}")
     if isinstance(axis, bool) or not isinstance(axis, Integral) or axis not in (0, 1):
-        raise ValueError(f"axis: expected 0 or 1, got {axis!r}")
+        raise ValueError(f"axis must be 0 or 1, got {axis!r}")
     if values.ndim != 2 or values.shape[1 - axis] != positions.size or not values.shape[axis]:
         wanted = ("seeds", positions.size) if axis == 0 else (positions.size, "seeds")
         raise ValueError(
-            f"samples: expected shape ({wanted[0]}, {wanted[1]}) for axis={axis}, "
-            f"got {values.shape}"
+            f"samples must be shape ({wanted[0]}, {wanted[1]}) for axis={axis}, got {values.shape}"
         )
     level = _validate.probability("level", level)
     low, median, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=axis)
@@ -223,7 +222,7 @@ def band(
     try:
         (drawn,) = axes.plot(positions, median, label=label, **line)
     except (AttributeError, TypeError, ValueError, OverflowError) as error:  # from `line` alone
-        raise ValueError(f"line: expected properties of a line, got {line}: {error}") from error
+        raise ValueError(f"line must be properties of a line, got {line}: {error}") from error
     axes.fill_between(positions, low, high, color=drawn.get_color(), alpha=0.18, linewidth=0)
     return drawn
 
@@ -266,14 +265,14 @@ def slope(
     """
     _check_drawing(axes, color=color, label=label)
     if not isinstance(variable, str):
-        raise ValueError(f"variable: expected a text, got {variable!r}")
+        raise ValueError(f"variable must be a text, got {variable!r}")
     positions = _numbers("x", x).astype(float).ravel()
     if positions.size < 2 or not (positions > 0).all():
-        raise ValueError(f"x: expected two or more positive numbers, got {x!r}")
+        raise ValueError(f"x must be two or more positive numbers, got {x!r}")
     exponent = _validate.number("exponent", exponent)
     x0, y0 = _pair("through", through)
     if not (x0 > 0 and y0 > 0):
-        raise ValueError(f"through: expected two positive numbers, got ({x0:g}, {y0:g})")
+        raise ValueError(f"through must be two positive numbers, got ({x0:g}, {y0:g})")
     ends = np.array([positions.min(), positions.max()])
     if axes.get_xscale() != "log" or axes.get_yscale() != "log":
         ends = np.linspace(
@@ -282,7 +281,7 @@ def slope(
     with np.errstate(over="ignore"):
         heights = y0 * (ends / x0) ** exponent
     if not np.isfinite(heights).all():
-        raise ValueError(f"exponent: expected finite values at both ends, got {exponent:g}")
+        raise ValueError(f"exponent must be finite values at both ends, got {exponent:g}")
     (line,) = axes.plot(
         ends, heights, color=color, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1.5
     )
@@ -318,18 +317,18 @@ def label_line_end(line: Line2D, text: str | None = None, *, offset: SupportsFlo
         'network'
     """
     if not isinstance(line, Line2D):
-        raise ValueError(f"line: expected a matplotlib line, got {line!r}")
+        raise ValueError(f"line must be a matplotlib line, got {line!r}")
     _check_text("text", text)
     offset = _validate.number("offset", offset)
     name = str(line.get_label()) if text is None else text
     if not name or name.startswith("_"):  # matplotlib's mark of a line without a label
-        raise ValueError("text: expected a text, or a line with a label; got neither")
+        raise ValueError("text must be a text, or a line with a label; got neither")
     if line.axes is None:
-        raise ValueError("line: expected a line drawn on axes, got one without axes")
+        raise ValueError("line must be a line drawn on axes, got one without axes")
     points = np.column_stack([line.get_xdata(orig=False), line.get_ydata(orig=False)])
     finite = points[np.isfinite(points).all(axis=1)]
     if not finite.size:
-        raise ValueError("line: expected a finite point, got none")
+        raise ValueError("line must be a finite point, got none")
     x, y = finite[finite[:, 0].argmax()]
     label: Text = line.axes.annotate(
         name,
@@ -374,13 +373,13 @@ def kernel_image(
     """
     _check_drawing(axes, label=label)
     if not isinstance(colorbar, bool | np.bool_):
-        raise ValueError(f"colorbar: expected True or False, got {colorbar!r:.60}")
+        raise ValueError(f"colorbar must be True or False, got {colorbar!r:.60}")
     values = _numbers("matrix", matrix).astype(float)
     if values.ndim != 2 or not values.size:
-        raise ValueError(f"matrix: expected shape (N1, N2), got {values.shape}")
+        raise ValueError(f"matrix must be shape (N1, N2), got {values.shape}")
     low, high = _map_limits(values) if limits is None else _pair("limits", limits)
     if not low < high:
-        raise ValueError(f"limits: expected (low, high) with low < high, got ({low:g}, {high:g})")
+        raise ValueError(f"limits must be (low, high) with low < high, got ({low:g}, {high:g})")
     image = axes.imshow(values, cmap="RdBu" if low < 0 else "Blues", vmin=low, vmax=high)
     axes.grid(False)
     axes.tick_params(length=0)
@@ -419,9 +418,9 @@ def panel_labels(panels: Iterable[Axes] | np.ndarray, titles: Sequence[str] = ()
     flat = _items("panels", panels.flat if isinstance(panels, np.ndarray) else panels, Axes)
     heads = _items("titles", titles, str)
     if len(flat) > 26:
-        raise ValueError(f"panels: expected at most 26, one for each letter, got {len(flat)}")
+        raise ValueError(f"panels must be at most 26, one for each letter, got {len(flat)}")
     if heads and len(heads) != len(flat):
-        raise ValueError(f"titles: expected {len(flat)}, one for each panel, got {len(heads)}")
+        raise ValueError(f"titles must be {len(flat)}, one for each panel, got {len(heads)}")
     for index, axes in enumerate(flat):
         title = f"  {heads[index]}" if heads else ""
         axes.set_title(f"({chr(ord('a') + index)}){title}", loc="left")
@@ -433,22 +432,22 @@ def panel_labels(panels: Iterable[Axes] | np.ndarray, titles: Sequence[str] = ()
 def _check_drawing(axes: Any, *, label: Any, color: Any = None) -> None:
     """What the helpers that draw have in common, checked before anything is drawn."""
     if not isinstance(axes, Axes):
-        raise ValueError(f"axes: expected matplotlib axes, got {axes!r:.60}")
+        raise ValueError(f"axes must be matplotlib axes, got {axes!r:.60}")
     if color is not None and not mpl.colors.is_color_like(color):
-        raise ValueError(f"color: expected a matplotlib colour, got {color!r}")
+        raise ValueError(f"color must be a matplotlib colour, got {color!r}")
     _check_text("label", label)
 
 
 def _check_text(name: str, text: Any) -> None:
     if text is not None and not isinstance(text, str):
-        raise ValueError(f"{name}: expected a text or None, got {text!r}")
+        raise ValueError(f"{name} must be a text or None, got {text!r}")
 
 
 def _items(name: str, values: Any, kind: type) -> list[Any]:
     items = _validate.items(name, values)
     for index, item in enumerate(items):
         if not isinstance(item, kind):
-            raise ValueError(f"{name}[{index}]: expected {kind.__name__}, got {item!r:.60}")
+            raise ValueError(f"{name}[{index}] must be {kind.__name__}, got {item!r:.60}")
     return items
 
 
@@ -459,11 +458,11 @@ def _numbers(name: str, value: Any) -> np.ndarray:
         if array.dtype.kind in "bOV":  # truth values, fractions, and types that JAX adds to NumPy
             array = array.astype(float)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name}: expected an array of numbers, got {value!r:.60}") from None
+        raise ValueError(f"{name} must be an array of numbers, got {value!r:.60}") from None
     if value is None or array.dtype.kind not in "iuf":
-        raise ValueError(f"{name}: expected an array of real numbers, got {value!r:.60}")
+        raise ValueError(f"{name} must be an array of real numbers, got {value!r:.60}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+        raise ValueError(f"{name} must be finite numbers, got NaN or infinity")
     return array
 
 
@@ -471,5 +470,5 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
     try:
         first, second = value
     except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected two numbers, got {value!r:.60}") from None
+        raise ValueError(f"{name} must be two numbers, got {value!r:.60}") from None
     return _validate.number(f"{name}[0]", first), _validate.number(f"{name}[1]", second)

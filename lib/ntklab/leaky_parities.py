@@ -8,7 +8,7 @@ zero would need exponentially exact gradients.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,8 @@ __all__ = [
 
 Vector = Float[Array | np.ndarray, " n"]
 Rows = Float[Array | np.ndarray, "N n"]
+# The model repaired, as printed, or with its parity repaired and its first term as printed.
+Version = Literal[True, False, "parity"]
 
 # The offset 5/3 of the inputs, in units of α.
 _OFFSET = 5 / 3
@@ -56,7 +58,7 @@ _OFFSET = 5 / 3
 
 
 def leaky_selector(
-    theta: Vector, x: Rows, alpha: float, *, repaired: bool | str = True
+    theta: Vector, x: Rows, alpha: float, *, repaired: Version = True
 ) -> Float[Array, " N"]:
     r"""$f_\theta(x) = -(1 - S) + \sigma_{-1,1}^{-1,1}\bigl((1 - S)\,u + S H\bigr)$ with
     $u = \langle\theta, x + \tfrac53\alpha\mathbf 1\rangle$ and S, H at $\xi(\theta \circ x)$.
@@ -90,20 +92,20 @@ def leaky_selector(
 
 
 def _arguments(theta: Any, x: Any, alpha: Any) -> tuple[Array, Array, float]:
-    theta = _validate.floating("theta", theta, min_ndim=1, max_ndim=1)
+    theta = _validate.floating("theta", theta, ndim=1)
     x = _validate.points("x", x)
     if x.shape[1] != len(theta):
         raise ValueError(f"x must have shape [N, {len(theta)}] as theta does, got {x.shape}")
     return theta, x, _validate.probability("alpha", alpha)
 
 
-def _version(repaired: Any) -> bool | str:
+def _version(repaired: Any) -> Version:
     if not isinstance(repaired, bool) and repaired != "parity":
         raise ValueError(f"repaired must be True, False or 'parity', got {repaired!r}")
     return repaired
 
 
-def _model(theta: Array, x: Array, alpha: Any, repaired: bool | str) -> Array:
+def _model(theta: Array, x: Array, alpha: Any, repaired: Version) -> Array:
     s, weights = selection(theta * x), jnp.sum(theta)
     linear = jnp.sum(theta * x, axis=-1) + _OFFSET * alpha * weights
     switch = gate(s)
@@ -120,7 +122,7 @@ _outputs = jax.jit(_model, static_argnums=3)
 
 
 def leaky_scale(
-    theta: Vector, x: Rows, alpha: float, *, repaired: bool | str = True
+    theta: Vector, x: Rows, alpha: float, *, repaired: Version = True
 ) -> Float[Array, " N"]:
     r"""$\sqrt{\|\nabla_\theta f_\theta(x)\|^2 + f_\theta(x)^2}$ at the points x; $C_f$ is its
     supremum over $\theta$ and x.
@@ -145,11 +147,11 @@ def leaky_scale(
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _scales(theta: Array, x: Array, alpha: Any, repaired: bool | str) -> Array:
+def _scales(theta: Array, x: Array, alpha: Any, repaired: Version) -> Array:
     return jax.vmap(lambda point: _scale_at(theta, point, alpha, repaired))(x)
 
 
-def _scale_at(theta: Array, x: Array, alpha: Any, repaired: bool | str) -> Array:
+def _scale_at(theta: Array, x: Array, alpha: Any, repaired: Version) -> Array:
     value, slope = jax.value_and_grad(lambda place: _model(place, x, alpha, repaired))(theta)
     # A square root has no derivative at 0.
     return jnp.sqrt(jnp.sum(slope**2) + value**2 + jnp.finfo(theta.dtype).tiny)
@@ -182,7 +184,7 @@ def largest_leaky_scale(
     n: int,
     alpha: float,
     *,
-    repaired: bool | str = True,
+    repaired: Version = True,
     starts: int = 24,
     steps: int = 150,
     seed: int = 0,
@@ -222,7 +224,7 @@ def largest_leaky_scale(
 
 @functools.partial(jax.jit, static_argnums=(1, 3, 4, 5, 6))
 def _climb(
-    key: Array, n: int, alpha: Any, starts: int, steps: int, repaired: bool | str, dtype: Any
+    key: Array, n: int, alpha: Any, starts: int, steps: int, repaired: Version, dtype: Any
 ) -> tuple[Array, Array, Array]:
     place_key, sign_key = jax.random.split(key)
     kind = (jnp.arange(starts) % 3)[:, None]
@@ -258,6 +260,7 @@ def leaky_step_size(problem: LeakyParities) -> float:
         >>> round(leaky_step_size(LeakyParities(n=10, alpha=0.2)), 6)
         0.375
     """
+    _validate.instance("problem", problem, LeakyParities)
     return 3 / (4 * problem.alpha * problem.n)
 
 
@@ -270,6 +273,7 @@ def leaky_tolerated_error(problem: LeakyParities) -> float:
         >>> round(leaky_tolerated_error(LeakyParities(n=10, alpha=0.3)), 6)
         0.4
     """
+    _validate.instance("problem", problem, LeakyParities)
     return 4 * problem.alpha / 3
 
 
@@ -301,9 +305,10 @@ def leaky_one_step(
         >>> (4 * leaky_one_step(problem, (0, 1))).round(5).tolist()
         [4.0, 4.0, 1.0, 1.0]
     """
+    _validate.instance("problem", problem, LeakyParities)
     gradient = -2 * problem.alpha * (problem.leak(subset, dtype=dtype) + _OFFSET)
     if error is not None:
-        given = _validate.floating("error", error, min_ndim=1, max_ndim=1)
+        given = _validate.floating("error", error, ndim=1)
         if given.shape != gradient.shape:
             raise ValueError(f"error must have shape {gradient.shape}, got {given.shape}")
         gradient = gradient + given.astype(gradient.dtype)
@@ -314,7 +319,7 @@ def leaky_one_step(
 
 
 def losses_after_step(
-    problem: LeakyParities, *, step_size: float | None = None, repaired: bool | str = True
+    problem: LeakyParities, *, step_size: float | None = None, repaired: Version = True
 ) -> Float[Array, " members"]:
     """The loss after one exact step on every member, by enumeration, in the order of
     `problem.subsets()`.
@@ -342,8 +347,7 @@ def losses_after_step(
 
 def _members(problem: LeakyParities) -> tuple[Array, np.ndarray, Array]:
     """The cube, the numbers of the subsets, and x^I of each."""
-    if not isinstance(problem, LeakyParities):
-        raise ValueError(f"problem must be LeakyParities, got {type(problem).__name__}")
+    _validate.instance("problem", problem, LeakyParities)
     with jax.ensure_compile_time_eval():
         points = hypercube(problem.n)  # first: it refuses an n whose subsets take long to count
         numbers = np.array([subset_number(subset) for subset in problem.subsets()])
@@ -353,7 +357,7 @@ def _members(problem: LeakyParities) -> tuple[Array, np.ndarray, Array]:
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _losses(size: Any, leaks: Array, points: Array, alpha: Any, repaired: bool | str) -> Array:
+def _losses(size: Any, leaks: Array, points: Array, alpha: Any, repaired: Version) -> Array:
     def one(leak: Array) -> Array:
         theta = size * 2 * alpha * (leak + _OFFSET)
         errors = _model(theta, points, alpha, repaired) - jnp.prod(
@@ -375,7 +379,7 @@ def worst_leaky_error(
     starts: int = 16,
     steps: int = 40,
     seed: int = 0,
-    repaired: bool | str = True,
+    repaired: Version = True,
     dtype: Any = None,
 ) -> WorstError:
     r"""The gradient error of a given norm that leaves the largest loss after the step, searched.
@@ -407,6 +411,7 @@ def worst_leaky_error(
         >>> float(worst_leaky_error(problem, (0, 1), 1.5 * tau).loss) > 0.26
         True
     """
+    _validate.instance("problem", problem, LeakyParities)
     norm = _validate.number("norm", norm, at_least=0)
     starts = _validate.integer("starts", starts, at_least=0)
     steps = _validate.integer("steps", steps, at_least=0)
@@ -454,6 +459,7 @@ def leaky_tangent_kernel(
         >>> round(float(leaky_tangent_kernel(x, x, 0.3)[0, 0]), 3)
         91.0
     """
+    printed = _validate.flag("printed", printed)
     x1, x2 = _validate.points("x1", x1), _validate.points("x2", x2)
     _validate.same_dimension("x1", x1, "x2", x2)
     alpha = _validate.probability("alpha", alpha)
@@ -524,6 +530,7 @@ def unbiased_accuracy_bound(problem: LeakyParities) -> float:
         >>> round(unbiased_accuracy_bound(LeakyParities(n=10, alpha=0.2)), 4)
         0.0251
     """
+    _validate.instance("problem", problem, LeakyParities)
     return (1 - problem.alpha) / math.sqrt(problem.size)
 
 

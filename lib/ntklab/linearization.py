@@ -282,7 +282,7 @@ def worst_relu_weights(
         >>> worst_relu_weights(weights, jnp.array([1.0, 0.0]), 3.0).tolist()
         [[-2.0, 0.0], [-1.0, 0.0]]
     """
-    point = _validate.floating("x", x, min_ndim=1, max_ndim=1)
+    point = _validate.floating("x", x, ndim=1)
     weights, rows, signs = _relu_arguments(weights, point[None], output_weights)
     radius = _validate.number("radius", radius, at_least=0)
     return _worst_weights(weights, rows[0], jnp.asarray(signs > 0), radius)

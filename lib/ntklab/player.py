@@ -105,21 +105,21 @@ class Player:
     ) -> None:
         names = _checked_labels(labels)
         if not isinstance(alt, str) or not alt.strip():
-            raise ValueError(f"alt: expected a sentence that tells what moves, got {alt!r}")
+            raise ValueError(f"alt must be a sentence that tells what moves, got {alt!r}")
         if caption is not None and not isinstance(caption, str):
-            raise ValueError(f"caption: expected a text or None, got {caption!r}")
+            raise ValueError(f"caption must be a text or None, got {caption!r}")
         seconds = _validate.number("interval", interval, above=0)
         if math.isinf(1000 * seconds):  # the page counts in milliseconds
-            raise ValueError(f"interval: expected fewer seconds, got {seconds:g}")
+            raise ValueError(f"interval must be fewer seconds, got {seconds:g}")
         pictures = _pictures(frames)
         if len(pictures) != len(names):
             raise ValueError(
-                f"labels: expected one for each frame, got {len(names)} labels "
+                f"labels must be one for each frame, got {len(names)} labels "
                 f"for {len(pictures)} frames"
             )
         if _validate.integer("start", start, at_least=-len(names)) >= len(names):
             raise ValueError(
-                f"start: expected a position from 0 to {len(names) - 1}, or -1 for the last, "
+                f"start must be a position from 0 to {len(names) - 1}, or -1 for the last, "
                 f"got {start}"
             )
         self.labels = names
@@ -127,7 +127,7 @@ class Player:
         weight = len(self._html.encode())
         if weight > MAX_WEIGHT:
             raise ValueError(
-                f"frames: expected a player of at most {MAX_WEIGHT / 1e6:g} MB, got "
+                f"frames must be a player of at most {MAX_WEIGHT / 1e6:g} MB, got "
                 f"{weight / 1e6:.2f} MB from {len(names)} frames; draw fewer frames, fewer marks "
                 "or a smaller figure"
             )
@@ -143,9 +143,9 @@ def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     names = tuple(_validate.items("labels", labels))
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"labels: expected non-empty texts, got {name!r} at position {index}")
+            raise ValueError(f"labels must be non-empty texts, got {name!r} at position {index}")
         if name in names[:index]:
-            raise ValueError(f"labels: expected all different, got {name!r} more than once")
+            raise ValueError(f"labels must be all different, got {name!r} more than once")
     return names
 
 
@@ -155,7 +155,7 @@ def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
 def _pictures(frames: Iterable[Any]) -> list[_Picture]:
     kept = _validate.items("frames", frames)
     if not kept:
-        raise ValueError("frames: expected at least one frame, got none")
+        raise ValueError("frames must be at least one frame, got none")
     pictures = [_picture(frame, f"frames[{index}]") for index, frame in enumerate(kept)]
     if any(
         isinstance(frame, Figure) and len(picture.source) > _MAX_SVG
@@ -170,7 +170,7 @@ def _pictures(frames: Iterable[Any]) -> list[_Picture]:
     for index, picture in enumerate(pictures):
         if abs(picture.width / picture.height / (first.width / first.height) - 1) > 0.01:
             raise ValueError(
-                f"frames[{index}]: expected the shape of frames[0], {first.width} x "
+                f"frames[{index}] must be the shape of frames[0], {first.width} x "
                 f"{first.height} pixels, got {picture.width} x {picture.height}"
             )
     return pictures
@@ -186,7 +186,7 @@ def _picture(frame: Any, name: str) -> _Picture:
     if hasattr(frame, "__array__"):
         return _image_array(np.asarray(frame), name)
     raise ValueError(
-        f"{name}: expected a matplotlib figure, an SVG text, PNG or WebP bytes or an image array, "
+        f"{name} must be a matplotlib figure, an SVG text, PNG or WebP bytes or an image array, "
         f"got {type(frame).__name__}"
     )
 
@@ -233,10 +233,10 @@ def _svg_text(svg: str, name: str) -> _Picture:
     try:
         root = ElementTree.fromstring(svg)
     except (ElementTree.ParseError, UnicodeError) as error:
-        raise ValueError(f"{name}: expected an SVG text, got XML that fails: {error}") from None
+        raise ValueError(f"{name} must be an SVG text, got XML that fails: {error}") from None
     if root.tag != "{http://www.w3.org/2000/svg}svg":
         raise ValueError(
-            f'{name}: expected <svg xmlns="http://www.w3.org/2000/svg">, got <{root.tag}>'
+            f'{name} must be <svg xmlns="http://www.w3.org/2000/svg">, got <{root.tag}>'
         )
     return _Picture(_svg_address(svg), *_svg_size(root, name))
 
@@ -254,23 +254,23 @@ def _svg_size(root: ElementTree.Element, name: str) -> tuple[int, int]:
     except ValueError:
         sizes = []
     if len(sizes) != 2:
-        raise ValueError(f"{name}: expected an SVG with a viewBox or with width and height")
+        raise ValueError(f"{name} must be an SVG with a viewBox or with width and height")
     if not all(1 <= size < math.inf for size in sizes):
-        raise ValueError(f"{name}: expected an SVG of at least 1 x 1 pixel, got {sizes}")
+        raise ValueError(f"{name} must be an SVG of at least 1 x 1 pixel, got {sizes}")
     return round(sizes[0]), round(sizes[1])
 
 
 def _image_bytes(data: bytes, name: str) -> _Picture:
     kind = "png" if data[:8] == b"\x89PNG\r\n\x1a\n" else "webp" if data[8:12] == b"WEBP" else ""
     if not kind:
-        raise ValueError(f"{name}: expected PNG or WebP bytes, got bytes that begin {data[:8]!r}")
+        raise ValueError(f"{name} must be PNG or WebP bytes, got bytes that begin {data[:8]!r}")
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()  # opened, only the head has been read
             return _Picture(_base64_address(kind, data), *image.size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
-            f"{name}: expected a whole image, got {len(data)} bytes that cannot be read as {kind}"
+            f"{name} must be a whole image, got {len(data)} bytes that cannot be read as {kind}"
         ) from error
 
 
@@ -279,7 +279,7 @@ def _image_array(array: np.ndarray, name: str) -> _Picture:
     bright = array.dtype.kind == "f" and bool(((array >= 0) & (array <= 1)).all())
     if not channels or not (array.dtype == np.uint8 or bright):
         raise ValueError(
-            f"{name}: expected [height, width] or [height, width, 3 or 4] of uint8 or of numbers "
+            f"{name} must be [height, width] or [height, width, 3 or 4] of uint8 or of numbers "
             f"in [0, 1], got shape {array.shape} of {array.dtype}"
         )
     pixels = np.round(array * 255).astype(np.uint8) if bright else array
@@ -421,9 +421,9 @@ class Explorer:
 
     def __init__(self, controls: Any, player: Player) -> None:
         if not hasattr(controls, "model_id"):
-            raise ValueError(f"controls: expected a widget, got {controls!r}")
+            raise ValueError(f"controls must be a widget, got {controls!r}")
         if not isinstance(player, Player):
-            raise ValueError(f"player: expected a Player, got {player!r}")
+            raise ValueError(f"player must be a Player, got {player!r}")
         self.controls = controls
         self.player = player
 
@@ -480,17 +480,17 @@ def explore(
         Player(2 frames, 'm = 16' to 'm = 64')
     """
     if not callable(draw):
-        raise ValueError(f"draw: expected a function that returns a figure, got {draw!r}")
+        raise ValueError(f"draw must be a function that returns a figure, got {draw!r}")
     choices = {name: _choices(name, values) for name, values in parameters.items()}
     if not choices:
-        raise ValueError("parameters: expected at least one, such as m=[16, 64, 256], got none")
+        raise ValueError("parameters must be at least one, such as m=[16, 64, 256], got none")
     defaults = {name: next(iter(options.values())) for name, options in choices.items()}
 
     def drawn(**values: Any) -> Figure:
         figure = draw(**values)
         if not isinstance(figure, Figure):
             raise ValueError(
-                f"draw: expected it to return a matplotlib figure, got {type(figure).__name__}"
+                f"draw must be it to return a matplotlib figure, got {type(figure).__name__}"
             )
         return figure
 
@@ -513,10 +513,10 @@ def _choices(name: str, values: Iterable[Any]) -> dict[str, Any]:
     for value in _validate.items(name, values):
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if text in choices:
-            raise ValueError(f"{name}: expected all values different, got {text} more than once")
+            raise ValueError(f"{name} must be all values different, got {text} more than once")
         choices[text] = value
     if not choices:
-        raise ValueError(f"{name}: expected at least one value, got none")
+        raise ValueError(f"{name} must be at least one value, got none")
     return choices
 
 

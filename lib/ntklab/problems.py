@@ -329,7 +329,7 @@ def square_loss(
         0.5
     """
     _, probabilities, label_means = distribution_arrays(distribution)
-    h = _validate.floating("predictions", predictions, min_ndim=1, max_ndim=1)
+    h = _validate.floating("predictions", predictions, ndim=1)
     if h.shape != probabilities.shape:
         raise ValueError(f"predictions must have shape {probabilities.shape}, got {h.shape}")
     return _square_loss(h, probabilities, label_means)
@@ -355,13 +355,12 @@ def distribution_arrays(distribution: Any) -> DistributionArrays:
         >>> distribution_arrays(halves).probabilities.tolist()
         [0.5, 0.5]
     """
-    if not isinstance(distribution, Distribution):
-        raise ValueError(f"distribution must be a Distribution, got {type(distribution).__name__}")
+    _validate.instance("distribution", distribution, Distribution)
     points = _validate.points("distribution.points", distribution.points)
     columns = []
     for name in ("probabilities", "label_means"):
         column = getattr(distribution, name)
-        column = _validate.floating(f"distribution.{name}", column, min_ndim=1, max_ndim=1)
+        column = _validate.floating(f"distribution.{name}", column, ndim=1)
         if len(column) != len(points):
             raise ValueError(
                 f"distribution.{name} must have shape ({len(points)},), got {column.shape}"

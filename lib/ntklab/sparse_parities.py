@@ -150,6 +150,7 @@ def parity_of_selection(
         >>> parity_of_selection(jnp.full(4, 0.5), repaired=False).tolist() == 1.25**4
         True
     """
+    repaired = _validate.flag("repaired", repaired)
     s = _validate.floating("s", s, min_ndim=1)
     return _product(1 - 2 * quadratic_sigmoid(-s) if repaired else 1 + s - s**2)
 
@@ -187,7 +188,8 @@ def selector(theta: Vector, x: Rows, *, repaired: bool = True) -> Float[Array, "
         >>> bool(jnp.all(selector(theta, x) == x[:, 0] * x[:, 2]))
         True
     """
-    theta = _validate.floating("theta", theta, min_ndim=1, max_ndim=1)
+    repaired = _validate.flag("repaired", repaired)
+    theta = _validate.floating("theta", theta, ndim=1)
     x = _validate.points("x", x)
     if x.shape[1] != len(theta):
         raise ValueError(f"x must have shape [N, {len(theta)}] as theta does, got {x.shape}")
@@ -226,6 +228,7 @@ def selector_scale(z: Float[Array | np.ndarray, "*places n"], *, repaired: bool 
         >>> selector_scale(jnp.zeros(4)).tolist()
         4.0
     """
+    repaired = _validate.flag("repaired", repaired)
     z = _validate.floating("z", z, min_ndim=1)
     return _scale(z, repaired)
 
@@ -316,6 +319,7 @@ def largest_scale(
         >>> 8 < float(found) < selector_scale_bound(4)
         True
     """
+    repaired = _validate.flag("repaired", repaired)
     n = _validate.integer("n", n, at_least=1)
     starts = _validate.integer("starts", starts, at_least=1)
     steps = _validate.integer("steps", steps, at_least=1)
@@ -333,6 +337,7 @@ def zero_of_a_factor(repaired: bool) -> float:
         >>> zero_of_a_factor(repaired=True)
         -2.5
     """
+    repaired = _validate.flag("repaired", repaired)
     modulus = 0.5 if repaired else (math.sqrt(5) - 1) / 2
     # ξ = −σ(w) at n z = −2 − w, and 1 − 2(1 − w)² is the modulus.
     return -2 - (1 - math.sqrt((1 - modulus) / 2))
@@ -365,6 +370,7 @@ def step_size(problem: SparseParities) -> float:
         >>> step_size(SparseParities(n=10, k=3, alpha=0.2))
         4.0
     """
+    _validate.instance("problem", problem, SparseParities)
     return 2**problem.k / (problem.alpha * problem.n)
 
 
@@ -377,6 +383,7 @@ def tolerated_error(problem: SparseParities) -> float:
         >>> tolerated_error(SparseParities(n=10, k=3, alpha=0.2))
         0.025
     """
+    _validate.instance("problem", problem, SparseParities)
     return problem.alpha / 2**problem.k
 
 
@@ -410,9 +417,10 @@ def one_step(
         >>> (4 * one_step(problem, (0, 1))).tolist()
         [4.0, 4.0, 1.0, 1.0]
     """
+    _validate.instance("problem", problem, SparseParities)
     gradient = -2 * problem.moments(subset, dtype=dtype).correlation
     if error is not None:
-        given = _validate.floating("error", error, min_ndim=1, max_ndim=1)
+        given = _validate.floating("error", error, ndim=1)
         if given.shape != gradient.shape:
             raise ValueError(f"error must have shape {gradient.shape}, got {given.shape}")
         gradient = gradient + given.astype(gradient.dtype)
@@ -470,6 +478,8 @@ def worst_gradient_error(
         >>> float(worst_gradient_error(problem, (0, 1), 2 * tau).loss) > 0.01
         True
     """
+    repaired = _validate.flag("repaired", repaired)
+    _validate.instance("problem", problem, SparseParities)
     norm = _validate.number("norm", norm, at_least=0)
     starts = _validate.integer("starts", starts, at_least=0)
     steps = _validate.integer("steps", steps, at_least=0)
@@ -511,6 +521,7 @@ def tangent_edge(problem: SparseParities, norm_bound: float = math.inf) -> float
         >>> round(tangent_edge(SparseParities(n=10, k=3, alpha=0.2)), 4)
         0.0035
     """
+    _validate.instance("problem", problem, SparseParities)
     if norm_bound != math.inf:
         norm_bound = _validate.number("norm_bound", norm_bound, at_least=0)
     n, k, alpha = problem.n, problem.k, problem.alpha

@@ -970,6 +970,7 @@ def arc_cosine_coefficients(max_degree: int, *, bias: bool) -> Float[np.ndarray,
         >>> arc_cosine_coefficients(4, bias=False).round(4).tolist()
         [0.0, 0.25, 0.1592, 0.0, 0.0265]
     """
+    bias = _validate.flag("bias", bias)
     max_degree = _validate.integer("max_degree", max_degree, at_least=0)
     if not isinstance(bias, bool):
         raise ValueError(f"bias must be True or False, got {bias!r}")

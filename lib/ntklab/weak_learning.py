@@ -197,6 +197,7 @@ def tangent_edge_from_descent(
         >>> found.stays, bool(found.gain >= found.promised)
         (False, True)
     """
+    from_null = _validate.flag("from_null", from_null)
     if not isinstance(run, Descent):
         raise ValueError(f"run must be a Descent, got {type(run).__name__}")
     data, loss = distribution_arrays(distribution), run.loss
@@ -418,6 +419,7 @@ def promised_average_edge(
         >>> promised_average_edge(0.4, 0.2, 1.0, 1)
         Promise(edge=0.010000000000000002, norm_bound=1.0)
     """
+    printed = _validate.flag("printed", printed)
     gamma = _validate.number("gamma", gamma, at_least=0)
     tau = _validate.number("accuracy", accuracy, at_least=0)
     radius = _validate.number("scale", scale, above=0)
@@ -585,7 +587,7 @@ class TurningModel:
     ) -> Float[Array, " N"]:
         """The outputs at the points x."""
         x = _validate.points("x", x)
-        angle = _validate.floating("theta", theta, min_ndim=0, max_ndim=0).astype(x.dtype)
+        angle = _validate.floating("theta", theta, ndim=0).astype(x.dtype)
         feature = character(self.feature, x)
         agreement = feature * character(self.target, x)
         stopped = jnp.clip(angle, -math.pi / 2, math.pi - math.pi / 2 * agreement)

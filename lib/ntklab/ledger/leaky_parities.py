@@ -17,6 +17,7 @@ from ntklab.checks import Check, rounding_tolerance
 from ntklab.cube import hypercube
 from ntklab.edges import edge
 from ntklab.leaky_parities import (
+    Version,
     largest_leaky_scale,
     leaky_feed_forward,
     leaky_one_step,
@@ -38,13 +39,13 @@ from ntklab.weak_learning import average_tangent_kernel, label_free_run, promise
 
 
 @functools.cache
-def _apply(alpha: float, repaired: bool | str = True) -> Any:
+def _apply(alpha: float, repaired: Version = True) -> Any:
     """The model as `apply(theta, x)`, the same object for the same arguments."""
     return functools.partial(leaky_selector, alpha=alpha, repaired=repaired)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _kernel(theta: Array, x: Array, alpha: Any, repaired: bool | str) -> Array:
+def _kernel(theta: Array, x: Array, alpha: Any, repaired: Version) -> Array:
     """The tangent kernel with the output's feature, by forward differentiation."""
     model = functools.partial(leaky_selector, alpha=alpha, repaired=repaired)
     value, slope = model(theta, x), jax.jacfwd(model)(theta, x)
@@ -105,7 +106,7 @@ def leaky_regimes(
     n: int = 6,
     alpha: float = 0.2,
     draws: int = 40,
-    repaired: bool | str = True,
+    repaired: Version = True,
     low: float = 0.0,
     seed: int = 0,
 ) -> list[Check]:
@@ -150,7 +151,7 @@ def leaky_regimes(
     falsified_by={"repaired": False},
     sweep=[{"alpha": 0.95}, {"n": 4}],
 )
-def leaky_scale_is_linear(n: int = 16, alpha: float = 0.2, repaired: bool | str = True) -> Check:
+def leaky_scale_is_linear(n: int = 16, alpha: float = 0.2, repaired: Version = True) -> Check:
     """The repaired model has scale C_f of at most √(((52 + 40α)n + 2(1 + (5/3)α)√n)² + 4).
 
     The largest value that a search along the gradient finds. With `repaired=False` it is the
@@ -177,7 +178,7 @@ def printed_leaky_scale_grows(
     half selected; x = 1. With `repaired=True` it is the repaired model at the same places.
     """
     flat, half = jnp.full(n, 1 / n**2), printed_scale_witness(n)
-    places: list[tuple[str, Array, bool | str, float]] = [
+    places: list[tuple[str, Array, Version, float]] = [
         ("n√n, H repaired", flat, "parity", n**1.5),
         ("n√n, H printed", flat, False, n**1.5),
         ("2n(5/4)^(n−1)", half, False, 2 * n * 1.25 ** (n - 1)),
@@ -203,7 +204,7 @@ def leaky_step_learns(
     size: int = 3,
     alpha: float = 0.2,
     error_scale: float = 1.0,
-    repaired: bool | str = True,
+    repaired: Version = True,
 ) -> list[Check]:
     """One step of size 3/(4αn) from θ = 0 with any gradient error of norm at most 4α/3 reaches
     loss α on every leaky parity.
@@ -246,7 +247,7 @@ def printed_leaky_step_fails(
     n: int = 6,
     alpha: float = 0.9,
     step_size: float | None = 1.0,
-    repaired: bool | str = True,
+    repaired: Version = True,
 ) -> list[Check]:
     """The step η = 1 selects every coordinate when αn ≥ 9/4, which leaves loss 1 on every member
     but that of all n bits.
@@ -275,7 +276,7 @@ def tangent_kernel_has_no_edge(
     size: int = 3,
     alpha: float = 0.2,
     start: float = 0.0,
-    repaired: bool | str = True,
+    repaired: Version = True,
 ) -> list[Check]:
     """At θ = 0 the tangent kernel is 1 + 4⟨x + (5/3)α·1, x′ + (5/3)α·1⟩, which has edge 0 on every
     leaky parity, whatever the norm.
@@ -392,7 +393,7 @@ def separation_from_every_kernel(
     sweep=[{"n": 1}, {"n": 5, "alpha": 0.9}],
 )
 def network_computes_the_model(
-    n: int = 16, alpha: float = 0.2, draws: int = 10, repaired: bool | str = True, seed: int = 0
+    n: int = 16, alpha: float = 0.2, draws: int = 10, repaired: Version = True, seed: int = 0
 ) -> list[Check]:
     """A feed-forward network of depth 2 log₂ n + 9, rounded up, with 50n + 5 edges computes the
     repaired model.
