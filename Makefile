@@ -22,7 +22,7 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.tom
   $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve notebooks tries test fix experiments benchmark lock adopt publish clean
+.PHONY: help env book serve notebooks tries test fix experiments benchmark lock canary adopt publish clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ benchmark: env ## compare speeds with public tools
 lock: env ## renew the locks, ours and Colab's (UPGRADE=1: to the newest releases)
 	@$(LOCK) --group dev -o requirements.lock
 	@$(LOCK) --group colab --group build -o locks/colab.lock
+
+canary: env ## try the newest releases, every Python, links to the outside: hours (LOOKS="links")
+	@$(BIN)/python tools/canary.py $(LOOKS)
 
 adopt: env ## make this copy your own (URL=https://github.com/you/your-fork)
 	@$(BIN)/python tools/adopt.py "$(URL)"
