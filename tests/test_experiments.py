@@ -196,8 +196,12 @@ def test_a_task_that_cannot_be_stored_leaves_the_table_as_it_was(monkeypatch, tm
         json.dumps({**experiments.description(experiment), "versions": experiments.versions()}),
     )
 
+    written = []
+
     def full(descriptor):
-        raise OSError(28, "No space left on device")
+        written.append(descriptor)
+        if len(written) > 1:  # there is room for the provenance
+            raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(project.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):

@@ -283,6 +283,15 @@ def test_adopting_someone_elses_clone_says_so(course):
     assert f"git config --global --add safe.directory {course}" in line
 
 
+def test_git_is_understood_where_it_speaks_another_language(course, tmp_path):
+    git = tmp_path / "git"
+    english = "fatal: detected dubious ownership in repository"
+    write(git, f'#!/bin/sh\n[ "$LC_ALL" = C ] && echo "{english}" >&2\nexit 128\n')
+    git.chmod(0o755)
+    place = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "de_DE.UTF-8"}
+    assert "safe.directory" in one_line(run_script(course, "adopt.py", NEW, env=place))
+
+
 def test_adopting_without_git_says_so(course, tmp_path):
     line = one_line(run_script(course, "adopt.py", NEW, env={"PATH": str(tmp_path)}))
     assert line.startswith("make adopt: git") and "not installed" in line
@@ -375,6 +384,13 @@ def test_an_obstacle_is_one_line(error, line, capsys):
 
     assert project.run_tool("thing", main) == 1
     assert capsys.readouterr().err.startswith(line)
+
+
+def test_a_console_that_lacks_a_letter_shows_another(capfdbinary):
+    program = "import project; project.run_tool('thing', lambda: print('a ≤ b') or 0)"
+    console = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT / "tools", env=console)
+    assert (done.returncode, capfdbinary.readouterr()) == (0, (b"a ? b\n", b""))
 
 
 @pytest.mark.parametrize("error", [OSError("nothing about a file"), ValueError("a fault of ours")])
