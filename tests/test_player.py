@@ -60,7 +60,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.open = [], []
+        self.elements, self.open, self.texts = [], [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -76,6 +76,12 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append((self.open[-1] if self.open else None, data))
+
+    def texts_of(self, tag):
+        return [data for name, data in self.texts if name == tag]
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
@@ -277,7 +283,7 @@ def controls_of(explorer):
     return screen, controls
 
 
-def test_explore_without_a_kernel_is_a_player_over_the_first_parameter():
+def test_explore_without_a_kernel_has_a_frame_for_every_combination():
     seen = []
 
     def record(**values):
@@ -285,8 +291,53 @@ def test_explore_without_a_kernel_is_a_player_over_the_first_parameter():
         return draw(**values)
 
     shown = explore(record, alt="Rates.", m=[16, 64], noise=np.array([0.5, 0.1]), log=[False, True])
-    assert isinstance(shown, Player) and shown.labels == ("m = 16", "m = 64")
+    assert isinstance(shown, Player) and len(shown.labels) == 8
+    assert shown.labels[:3] == (
+        "m = 16, noise = 0.5, log = False",
+        "m = 64, noise = 0.5, log = False",
+        "m = 16, noise = 0.1, log = False",
+    )
+    # Frames and labels go through the combinations in one order, the first handle ahead.
+    drawn = [", ".join(f"{name} = {value}" for name, value in one.items()) for one in seen]
+    assert drawn == list(shown.labels)
+
+
+def test_explore_with_one_parameter_is_the_player_of_its_values():
+    shown = explore(draw, alt="x", m=[16, 64])
+    expected = Player(map(draw, [16, 64]), ["m = 16", "m = 64"], alt="x")._repr_html_()
+    assert shown._repr_html_() == expected.replace('aria-label="Position"', 'aria-label="m"')
+
+
+def test_explore_leaves_parameters_to_live_notebooks_and_says_so():
+    seen = []
+
+    def record(**values):
+        seen.append(values)
+        return draw(**values)
+
+    handles = {"m": [16, 64], "noise": [0.5, 0.1], "log": [False, True]}
+    shown = explore(record, alt="x", caption="y", only_live=["noise", "log"], **handles)
     assert seen == [{"m": m, "noise": 0.5, "log": False} for m in (16, 64)]
+    assert shown.labels == ("m = 16", "m = 64")
+    remark = "A live notebook also changes noise (0.5, 0.1) and log (False, True)."
+    assert Page(shown._repr_html_()).texts_of("p") == ["y", remark]
+
+
+def test_explore_draws_many_frames_without_a_warning():
+    shown = explore(draw, alt="x", m=range(13), log=[False, True])
+    assert len(shown.labels) == 26 and not plt.get_fignums()
+
+
+def test_too_many_combinations_name_their_handles():
+    def heavy(m, log):
+        figure, axes = plt.subplots()
+        axes.imshow(np.random.default_rng(m).random((500, 500)))
+        return figure
+
+    with pytest.raises(
+        ValueError, match=r"^frames must .* from 10 frames; .* \(m has 5, log has 2\)"
+    ):
+        explore(heavy, alt="x", m=range(5), log=[False, True])
 
 
 def test_explore_obeys_the_static_build(kernel, monkeypatch):
@@ -327,12 +378,7 @@ def test_explore_carries_the_player_for_viewers_without_widgets(kernel):
     bundle = shown._repr_mimebundle_()
     view = bundle["application/vnd.jupyter.widget-view+json"]
     assert view["model_id"] == shown.controls.model_id
-    assert bundle["text/html"] == explore_static(m=[1, 2])._repr_html_()
-
-
-def explore_static(**parameters):
-    labels = [f"m = {m}" for m in parameters["m"]]
-    return Player(map(draw, parameters["m"]), labels, alt="x")
+    assert bundle["text/html"] == shown.player._repr_html_()
 
 
 def test_explore_shows_what_fails(kernel):
@@ -341,7 +387,9 @@ def test_explore_shows_what_fails(kernel):
             raise RuntimeError("too <wide>")
         return draw(m)
 
-    screen, (_, broken) = controls_of(explore(fragile, alt="x", m=[1], broken=[False, True]))
+    screen, (_, broken) = controls_of(
+        explore(fragile, alt="x", only_live=["broken"], m=[1], broken=[False, True])
+    )
     broken.value = True
     assert screen.value == "<pre>RuntimeError: too &lt;wide&gt;</pre>"
 
@@ -349,9 +397,9 @@ def test_explore_shows_what_fails(kernel):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "parameters must be at least one"),
+        ({}, "parameters must have at least one"),
         ({"draw": 3, "m": [1]}, "draw must be a function that returns a figure, got 3"),
-        ({"draw": lambda m: m, "m": [1]}, "draw must be it to return a matplotlib fig.*got int"),
+        ({"draw": lambda m: m, "m": [1]}, "draw must return a matplotlib fig.*got int"),
         ({"alt": None, "m": [1]}, "alt must be a sentence that tells what moves, got None"),
         ({"caption": 3, "m": [1]}, "caption must be a text or None, got 3"),
         ({"m": []}, "m must be at least one value, got none"),
@@ -359,6 +407,12 @@ def test_explore_shows_what_fails(kernel):
         ({"m": 3}, "m must be a sequence, got 3"),
         ({"m": np.array(3)}, r"m must be a sequence, got array\(3\)"),
         ({"m": [1, 2, 1]}, "m must be all values different, got 1 more than once"),
+        ({"m": [1], "only_live": "m"}, "only_live must be a sequence, got 'm'"),
+        (
+            {"m": [1], "only_live": ["m"]},
+            r"only_live must be some of m, but not all, got \['m'\]",
+        ),
+        ({"m": [1], "only_live": ["n"]}, "only_live must be some of m, but not all, got"),
     ],
 )
 def test_explore_refuses(arguments, message, no_hook):
@@ -374,7 +428,7 @@ def test_explorer_refuses(no_hook):
 
 
 def test_explore_needs_a_figure():
-    with pytest.raises(ValueError, match=r"draw must be it to return a .* figure, got int"):
+    with pytest.raises(ValueError, match=r"draw must return a .* figure, got int"):
         explore(lambda m: 3, alt="x", m=[1])
 
 
@@ -412,14 +466,14 @@ def blocks():
 
 @pytest.fixture
 def open_page(browser, blocks, tmp_path):
-    """Opens the two players from a file; fails on any error in the page."""
+    """Opens players from a file, the two unless told otherwise; fails on any error in the page."""
     contexts, errors = [], []
 
-    def open_page(theme="light", width=800, **options):
+    def open_page(theme="light", width=800, content=blocks, **options):
         file = tmp_path / "page.html"
         file.write_text(
             f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">'
-            f"<title>Players</title><main>{blocks}</main></html>",
+            f"<title>Players</title><main>{content}</main></html>",
             encoding="utf-8",
         )
         viewport = {"width": width, "height": 900}
@@ -536,3 +590,68 @@ def test_print_shows_the_current_frame_alone(open_page):
     page.emulate_media(media="print")
     assert state(page) == (3, "m = 4")
     assert page.locator("button:visible, input:visible").count() == 0
+
+
+@pytest.fixture(scope="module")
+def explored():
+    """A player of three handles, whose frames are told apart by their alternative texts."""
+    with mpl.rc_context():
+        figures.use_style()
+        handles = {"m": [1, 2, 4], "kind": ["relu", "erf"], "noise": [0.5, 0.1]}
+        shown = explore(lambda m, kind, noise: draw(m, noise), alt="x", caption="y", **handles)
+    return shown._repr_html_()
+
+
+def seen(page):
+    """The visible frames' alternative texts and, beside the handles, what they stand at."""
+    frames = [image.get_attribute("alt") for image in page.locator("img:visible").all()]
+    return frames, page.locator(".ntk-label").all_inner_texts()
+
+
+def test_every_handle_of_an_explored_figure_moves_by_keyboard(open_page, explored):
+    page = open_page(content=explored)
+    m, kind, noise = (page.get_by_label(name, exact=True) for name in ("m", "kind", "noise"))
+    chosen = ["m = 1", "kind = relu", "noise = 0.5"]
+    assert seen(page) == ([", ".join(chosen)], chosen)
+    for handle, key, place, text in (
+        (noise, "ArrowRight", 2, "noise = 0.1"),
+        (m, "End", 0, "m = 4"),
+        (kind, "ArrowDown", 1, "kind = erf"),
+        (m, "ArrowLeft", 0, "m = 2"),
+        (noise, "Home", 2, "noise = 0.5"),
+        (kind, "ArrowUp", 1, "kind = relu"),
+    ):
+        handle.press(key)
+        chosen[place] = text
+        assert seen(page) == ([", ".join(chosen)], chosen)
+    assert m.get_attribute("aria-valuetext") == "m = 2"
+    assert [option.inner_text() for option in kind.locator("option").all()] == ["relu", "erf"]
+
+
+def test_an_explored_figure_plays_through_its_first_handle(open_page, explored):
+    page = open_page(content=explored)
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)
+    page.reload()
+    page.get_by_label("noise").press("End")
+    page.get_by_role("button").click()
+    page.clock.run_for(700)
+    # A handle that does not play may be moved meanwhile.
+    page.get_by_label("kind").select_option("erf")
+    page.clock.run_for(5000)
+    chosen = ["m = 4", "kind = erf", "noise = 0.1"]
+    assert seen(page) == ([", ".join(chosen)], chosen)
+    assert page.get_by_role("button").get_attribute("aria-label") == "Play"
+
+
+def test_an_explored_figure_on_paper_and_without_scripts(open_page, explored):
+    page = open_page(content=explored)
+    page.get_by_label("kind").select_option("erf")
+    page.emulate_media(media="print")
+    chosen = ["m = 1", "kind = erf", "noise = 0.5"]
+    assert seen(page) == ([", ".join(chosen)], chosen)
+    assert page.locator(":is(button, input, select):visible").count() == 0
+    still = open_page(content=explored, java_script_enabled=False, width=390)
+    chosen[1] = "kind = relu"
+    assert seen(still) == ([", ".join(chosen)], chosen)
+    assert still.locator(":is(button, input, select):visible").count() == 0

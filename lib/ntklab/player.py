@@ -1,9 +1,10 @@
-"""Figures that move without a kernel: frames, one slider, one button, and nothing to download.
+"""Figures that move without a kernel: frames, handles, one button, and nothing to download.
 
     player = Player(frames, labels, alt="The kernel of a network, width by width.")
 
-shows itself in a notebook and stays alive in the rendered page, from a server or a file. With a
-live kernel, `explore` puts a control on every parameter of a drawing function instead.
+shows itself in a notebook and stays alive in the rendered page, from a server or a file. `explore`
+gives a drawing function a handle for each of its parameters: it draws every combination for the
+page, and draws anew where a kernel runs.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
+import json
 import math
 import os
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 from urllib.parse import quote
@@ -104,10 +107,7 @@ class Player:
         start: int = 0,
     ) -> None:
         names = _checked_labels(labels)
-        if not isinstance(alt, str) or not alt.strip():
-            raise ValueError(f"alt must be a sentence that tells what moves, got {alt!r}")
-        if caption is not None and not isinstance(caption, str):
-            raise ValueError(f"caption must be a text or None, got {caption!r}")
+        _check_texts(alt, caption)
         seconds = _validate.number("interval", interval, above=0)
         if math.isinf(1000 * seconds):  # the page counts in milliseconds
             raise ValueError(f"interval must be fewer seconds, got {seconds:g}")
@@ -122,14 +122,49 @@ class Player:
                 f"start must be a position from 0 to {len(names) - 1}, or -1 for the last, "
                 f"got {start}"
             )
-        self.labels = names
-        self._html = _block(pictures, names, alt, caption, seconds, start % len(names))
+        handle = _Handle("Position", names, names)
+        notes = [caption] if caption else []
+        self._show(pictures, [handle], alt, notes, seconds, start % len(names))
+
+    @classmethod
+    def _of(
+        cls,
+        handles: Sequence[_Handle],
+        frames: Iterable[Figure],
+        *,
+        alt: str,
+        caption: str | None,
+        remark: str | None,
+    ) -> Player:
+        """A player of several handles, with a frame for each combination of their values."""
+        _check_texts(alt, caption)
+        player = cls.__new__(cls)
+        notes = [note for note in (caption, remark) if note]
+        player._show(_pictures(frames), handles, alt, notes)
+        return player
+
+    def _show(
+        self,
+        pictures: Sequence[_Picture],
+        handles: Sequence[_Handle],
+        alt: str,
+        notes: Sequence[str],
+        seconds: float = 0.6,
+        start: int = 0,
+    ) -> None:
+        """Make the block; the first handle varies fastest from picture to picture."""
+        texts = [handle.texts for handle in reversed(handles)]
+        self.labels = tuple(", ".join(reversed(chosen)) for chosen in itertools.product(*texts))
+        self._html = _block(pictures, self.labels, handles, alt, notes, seconds, start)
         weight = len(self._html.encode())
         if weight > MAX_WEIGHT:
+            advice = "draw fewer frames, fewer marks or a smaller figure"
+            if len(handles) > 1:
+                sizes = ", ".join(f"{handle.name} has {len(handle.texts)}" for handle in handles)
+                advice += f"; or give a handle fewer values ({sizes}), or leave it to only_live"
             raise ValueError(
                 f"frames must be a player of at most {MAX_WEIGHT / 1e6:g} MB, got "
-                f"{weight / 1e6:.2f} MB from {len(names)} frames; draw fewer frames, fewer marks "
-                "or a smaller figure"
+                f"{weight / 1e6:.2f} MB from {len(pictures)} frames; {advice}"
             )
 
     def _repr_html_(self) -> str:
@@ -137,6 +172,13 @@ class Player:
 
     def __repr__(self) -> str:
         return f"Player({len(self.labels)} frames, {self.labels[0]!r} to {self.labels[-1]!r})"
+
+
+def _check_texts(alt: Any, caption: Any) -> None:
+    if not isinstance(alt, str) or not alt.strip():
+        raise ValueError(f"alt must be a sentence that tells what moves, got {alt!r}")
+    if caption is not None and not isinstance(caption, str):
+        raise ValueError(f"caption must be a text or None, got {caption!r}")
 
 
 def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
@@ -147,6 +189,16 @@ def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
         if name in names[:index]:
             raise ValueError(f"labels must be all different, got {name!r} more than once")
     return names
+
+
+@dataclass(frozen=True)
+class _Handle:
+    """What a control of a player changes: its name, its values, and both together."""
+
+    name: str
+    values: tuple[str, ...]
+    texts: tuple[str, ...]
+    slides: bool = True
 
 
 # --- frames to pictures -------------------------------------------------------------------------
@@ -325,6 +377,10 @@ background:var(--ntk-accent)}
 .ntk-player :focus-visible{outline:2px solid var(--ntk-accent);outline-offset:2px;
 border-radius:1rem}
 .ntk-player .ntk-label{flex:none;max-width:60%;font-variant-numeric:tabular-nums}
+.ntk-player .ntk-controls+.ntk-controls{min-height:2.25rem}
+.ntk-player select{min-width:6rem;padding:.2rem .4rem;border:1px solid #8a8a8a;border-radius:3px;
+color:inherit;background:transparent;font:inherit}
+.ntk-player option{color:#000;background:#fff}
 .ntk-player .ntk-caption{margin:.25rem 0 0;font-size:.95em}
 html[data-theme=dark] .ntk-player,html[theme=dark] .ntk-player,
 [data-jp-theme-light=false] .ntk-player{--ntk-accent:#6cb6e6}
@@ -332,7 +388,7 @@ html[data-theme=dark] .ntk-player .ntk-frame.dark-light{padding:0;background:#ff
 filter:invert(.92) hue-rotate(180deg)}
 html[data-theme=dark] .bd-content div.cell_output .text_html:has(.ntk-player){padding:0!important;
 background:none!important;color:inherit!important}
-@media print{.ntk-player button,.ntk-player input{display:none}
+@media print{.ntk-player :is(button,input,select){display:none}
 .ntk-player .ntk-controls{min-height:0}}
 """
 
@@ -342,16 +398,21 @@ _SCRIPT = """
 document.querySelectorAll('.ntk-player:not([data-ready])').forEach(function (player) {
   player.setAttribute('data-ready', '');
   var frames = player.querySelectorAll('.ntk-frame');
-  var slider = player.querySelector('input');
+  var handles = Array.from(player.querySelectorAll('input, select'));
   var button = player.querySelector('button');
-  var label = player.querySelector('.ntk-label');
-  var last = frames.length - 1, timer = null;
-  function show(position) {
+  var slider = handles[0], last = slider.max, timer = null;
+  function show() {
+    var position = 0, stride = 1;
+    handles.forEach(function (handle) {
+      var texts = JSON.parse(handle.dataset.texts), text = texts[Number(handle.value)];
+      handle.parentElement.querySelector('.ntk-label').textContent = text;
+      if (handle.type === 'range') handle.setAttribute('aria-valuetext', text);
+      position += stride * Number(handle.value);
+      stride *= texts.length;
+    });
     frames.forEach(function (frame, index) { frame.hidden = index !== position; });
-    label.textContent = frames[position].alt;
-    slider.value = position;
-    slider.setAttribute('aria-valuetext', frames[position].alt);
   }
+  function move(value) { slider.value = value; show(); }
   function play(on) {
     clearInterval(timer);
     timer = on ? setInterval(step, Number(player.dataset.interval)) : null;
@@ -361,16 +422,21 @@ document.querySelectorAll('.ntk-player:not([data-ready])').forEach(function (pla
   function step() {
     var next = Number(slider.value) + 1;
     if (!player.isConnected) return play(false);
-    show(Math.min(next, last));
+    move(Math.min(next, last));
     if (next >= last) play(false);
   }
-  slider.addEventListener('input', function () { play(false); show(Number(slider.value)); });
+  handles.forEach(function (handle) {
+    handle.addEventListener('input', function () { if (handle === slider) play(false); show(); });
+    if (handle.type === 'range') handle.value = handle.defaultValue;
+    else handle.selectedIndex = 0;
+    handle.hidden = false;
+  });
   button.addEventListener('click', function () {
-    if (timer === null && Number(slider.value) === last) show(0);
+    if (timer === null && slider.value === last) move(0);
     play(timer === null);
   });
-  show(Number(slider.defaultValue));
-  slider.hidden = button.hidden = false;
+  show();
+  button.hidden = false;
 });
 """
 
@@ -382,31 +448,57 @@ _ICON = (
 
 
 def _block(
-    pictures: list[_Picture],
-    labels: tuple[str, ...],
+    pictures: Sequence[_Picture],
+    labels: Sequence[str],
+    handles: Sequence[_Handle],
     alt: str,
-    caption: str | None,
+    notes: Sequence[str],
     interval: float,
     start: int,
 ) -> str:
-    # The controls stay hidden until the script runs: without it they would do nothing.
-    # `data-lm-suppress-shortcuts` leaves the arrow keys to the slider in JupyterLab.
+    # `data-lm-suppress-shortcuts` leaves the arrow keys to the handles in JupyterLab.
     frames = "\n".join(
         picture.tag(label, hidden=index != start)
         for index, (picture, label) in enumerate(zip(pictures, labels, strict=True))
     )
-    label = html.escape(labels[start])
-    room = max(map(len, labels)) * 0.55
-    note = f'<p class="ntk-caption">{html.escape(caption)}</p>\n' if caption else ""
+    play = f'<button type="button" aria-label="Play" hidden>{_ICON}</button>'
+    first, *others = handles
+    controls = [_control_block(first, start, play), *(_control_block(h, 0) for h in others)]
+    captions = "".join(f'<p class="ntk-caption">{html.escape(note)}</p>\n' for note in notes)
     return (
         f'<div class="ntk-player" role="group" aria-label="{html.escape(alt)}" '
         f'style="max-width:{pictures[0].width}px" data-interval="{round(1000 * interval)}" '
         f'data-lm-suppress-shortcuts="true">\n<style>{_CSS}</style>\n{frames}\n'
-        f'<div class="ntk-controls"><button type="button" aria-label="Play" hidden>{_ICON}</button>'
-        f'<input type="range" min="0" max="{len(labels) - 1}" value="{start}" step="1" '
-        f'autocomplete="off" aria-label="Position" aria-valuetext="{label}" hidden>'
-        f'<span class="ntk-label" aria-hidden="true" style="min-width:{room:g}em">{label}</span>'
-        f"</div>\n{note}<script>{_SCRIPT}</script>\n</div>"
+        f"{''.join(controls)}\n{captions}<script>{_SCRIPT}</script>\n</div>"
+    )
+
+
+def _control_block(handle: _Handle, position: int, button: str = "") -> str:
+    """A slider, or a menu where the values have no order, with what it stands at.
+
+    It stays hidden until the script runs: without it the control would do nothing.
+    """
+    text = html.escape(handle.texts[position])
+    room = max(map(len, handle.texts)) * 0.55
+    common = (
+        f'autocomplete="off" aria-label="{html.escape(handle.name)}" '
+        f'data-texts="{html.escape(json.dumps(handle.texts, ensure_ascii=False))}" hidden'
+    )
+    if handle.slides:
+        control = (
+            f'<input type="range" min="0" max="{len(handle.texts) - 1}" value="{position}" '
+            f'step="1" aria-valuetext="{text}" {common}>'
+        )
+    else:
+        options = "".join(
+            f'<option value="{place}">{html.escape(value)}</option>'
+            for place, value in enumerate(handle.values)
+        )
+        control = f"<select {common}>{options}</select>"
+    return (
+        f'<div class="ntk-controls">{button}{control}'
+        f'<span class="ntk-label" aria-hidden="true" style="min-width:{room:g}em">{text}</span>'
+        "</div>"
     )
 
 
@@ -447,26 +539,30 @@ def explore(
     *,
     alt: str,
     caption: str | None = None,
+    only_live: Iterable[str] = (),
     **parameters: Iterable[Any],
 ) -> Player | Explorer:
-    """Let the reader change what a figure depends on: `draw` once, live or printed.
+    """Let the reader change what a figure depends on, with a handle for each parameter.
 
-    Without a kernel the figure becomes a `Player` over the first parameter, the others at their
-    first values. With one, every parameter gets a control that draws anew. A kernel counts
-    unless the environment variable `NTKLAB_STATIC` is set, as it is when the book is made, or
-    ipywidgets is not installed. The live object carries the player too, so a saved notebook
-    still moves where nobody runs it.
+    Without a kernel the figure becomes a `Player` that has a frame for every combination of values;
+    it plays through the first parameter. With one, a change draws anew. A kernel counts unless the
+    environment variable `NTKLAB_STATIC` is set, as it is when the book is made, or ipywidgets is
+    not installed. The live object carries the player too, so a saved notebook still moves where
+    nobody runs it.
 
     Args:
         draw: called with one value for each parameter, by name; returns a matplotlib figure.
         alt: what the moving figure shows, for those who do not see it.
         caption: a line under the figure.
+        only_live: parameters that change where a kernel runs and stand at their first values
+            elsewhere, for combinations that would be too many; the player says so.
         **parameters: for each, the values to choose from. Numbers get a slider, the pair
-            `(False, True)` a check box, anything else a menu.
+            `(False, True)` a check box where a kernel runs, anything else a menu.
 
     Raises:
-        ValueError: if there is no parameter, one has no values or one twice, `draw` is not a
-            function or does not return a figure, or for a bad `alt` or `caption`.
+        ValueError: if there is no parameter, one has no values or one twice, all are in
+            `only_live` or one there is none of them, `draw` is not a function or does not return a
+            figure, for a bad `alt` or `caption`, or if the player would weigh more than 1 MB.
 
     Example:
         >>> import matplotlib.pyplot as plt
@@ -477,27 +573,27 @@ def explore(
         ...         axes.set(xscale="log", yscale="log")
         ...     return figure
         >>> explore(draw, alt="A line.", m=[16, 64], log=[False, True])
-        Player(2 frames, 'm = 16' to 'm = 64')
+        Player(4 frames, 'm = 16, log = False' to 'm = 64, log = True')
     """
     if not callable(draw):
         raise ValueError(f"draw must be a function that returns a figure, got {draw!r}")
     choices = {name: _choices(name, values) for name, values in parameters.items()}
     if not choices:
-        raise ValueError("parameters must be at least one, such as m=[16, 64, 256], got none")
-    defaults = {name: next(iter(options.values())) for name, options in choices.items()}
+        raise ValueError("parameters must have at least one, such as m=[16, 64, 256], got none")
+    left = _validate.items("only_live", only_live)
+    if not set(left) < set(choices):
+        raise ValueError(
+            f"only_live must be some of {', '.join(choices)}, but not all, got {left!r}"
+        )
 
     def drawn(**values: Any) -> Figure:
         figure = draw(**values)
         if not isinstance(figure, Figure):
-            raise ValueError(
-                f"draw must be it to return a matplotlib figure, got {type(figure).__name__}"
-            )
+            raise ValueError(f"draw must return a matplotlib figure, got {type(figure).__name__}")
+        plt.close(figure)  # drawn still: matplotlib warns of many that are open
         return figure
 
-    first, axis = next(iter(choices.items()))
-    labels = [f"{first} = {text}" for text in axis]
-    frames = (drawn(**(defaults | {first: value})) for value in axis.values())
-    player = Player(frames, labels, alt=alt, caption=caption)
+    player = _static(drawn, choices, left, alt, caption)
     if os.environ.get("NTKLAB_STATIC") or not _kernel_runs():
         return player
     try:
@@ -505,6 +601,36 @@ def explore(
     except ImportError:
         return player
     return Explorer(_controls(ipywidgets, drawn, choices, alt), player)
+
+
+def _static(
+    drawn: Callable[..., Figure],
+    choices: dict[str, dict[str, Any]],
+    only_live: Sequence[str],
+    alt: str,
+    caption: str | None,
+) -> Player:
+    """The player over all combinations of the handles that are not left to a kernel."""
+    defaults = {name: next(iter(options.values())) for name, options in choices.items()}
+    shown = {name: options for name, options in choices.items() if name not in only_live}
+    handles = [
+        _Handle(
+            name,
+            tuple(options),
+            tuple(f"{name} = {text}" for text in options),
+            slides=place == 0 or _are_numbers(options.values()),
+        )
+        for place, (name, options) in enumerate(shown.items())
+    ]
+    # The first parameter varies fastest, so that a player of one is the player of its values.
+    names = list(reversed(shown))
+    combinations = itertools.product(*(shown[name].values() for name in names))
+    frames = (
+        drawn(**(defaults | dict(zip(names, values, strict=True)))) for values in combinations
+    )
+    more = [f"{name} ({', '.join(choices[name])})" for name in choices if name in only_live]
+    remark = f"A live notebook also changes {' and '.join(more)}." if more else None
+    return Player._of(handles, frames, alt=alt, caption=caption, remark=remark)
 
 
 def _choices(name: str, values: Iterable[Any]) -> dict[str, Any]:
@@ -518,6 +644,13 @@ def _choices(name: str, values: Iterable[Any]) -> dict[str, Any]:
     if not choices:
         raise ValueError(f"{name} must be at least one value, got none")
     return choices
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    return all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        for value in values
+    )
 
 
 def _kernel_runs() -> bool:
@@ -552,7 +685,7 @@ def _control(widgets: Any, name: str, options: dict[str, Any]) -> Any:
     common = {"value": values[0], "description": name, "style": {"description_width": "initial"}}
     if len(values) == 2 and all(isinstance(value, bool | np.bool_) for value in values):
         return widgets.Checkbox(**common | {"value": bool(values[0])})
-    if all(isinstance(value, int | float | np.number) for value in values):
+    if _are_numbers(values):
         return widgets.SelectionSlider(
             options=list(options.items()), continuous_update=False, **common
         )
