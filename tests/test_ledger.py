@@ -4,6 +4,7 @@ its own machinery is sound.
 
 import importlib.util
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import docutils.nodes
 import docutils.utils
 import jax
 import jax.numpy as jnp
+import ntklab
 import pytest
 from ntklab import ledger, linearization, networks
 from ntklab.checks import Check, Checks
@@ -384,6 +386,27 @@ def test_the_results_map_finds_fault(empty_ledger, course_tables, stated, broken
     assert list(faults) == ([fault] if fault else [])
 
 
+@pytest.mark.once
+def test_the_results_map_says_what_a_measurement_is_worth(empty_ledger, course_tables):
+    mutants = [Mutant.statement("twice", scale=3.0)] * 2
+    entry = registered(evidence="sampled", level=1e-4, seeds=1, mutants=mutants)
+    assert list(course_tables.worth(entry)) == [
+        "sampled, level 0.0001, 1 seed",
+        "mutants: 2 of the statement, 0 of the code",
+        "loose: since two is far away.",
+    ]
+
+
+@pytest.mark.once
+def test_the_results_map_adds_nothing_where_nothing_is_known(empty_ledger, course_tables):
+    def claim(n=1):
+        """Numbers are small."""
+        return Check("n", n, "<=", 2)
+
+    entry = ledger.result("S24", "Claim 1", falsified_by={"n": 3})(in_chapter(claim))
+    assert list(course_tables.worth(entry)) == ["rounding"]
+
+
 # --- the command --------------------------------------------------------------------------------
 
 
@@ -417,3 +440,51 @@ def test_the_command_fails_when_a_check_fails(empty_ledger, monkeypatch, capsys)
     monkeypatch.setattr(command, "all_results", lambda: iter([entry]))
     assert command.main([]) == 1
     assert "FAILS: n = 2" in capsys.readouterr().out
+
+
+def test_the_command_prints_data(empty_ledger, monkeypatch, capsys):
+    ledger_of(monkeypatch, sweep=[{"n": 2}], theorem="thm-number")
+    assert command.main(["--json"]) == 0
+    text = capsys.readouterr().out
+    assert text.isascii()
+    data = json.loads(text)
+    assert data["environment"]["ntklab"] == ntklab.__version__
+    assert data["environment"]["jax"] == jax.__version__
+    (row,) = data["results"]
+    assert (row["key"], row["theorem"], row["level"]) == ("S24-Claim-0", "thm-number", None)
+    assert [run["arguments"] for run in row["runs"]] == [{}, {"n": 2}]
+    assert row["runs"][0]["checks"] == [
+        {
+            **{"what": "n", "measured": "1", "expected": "≤ 2", "margin": "50 % of the bound"},
+            **{"holds": True, "value": 1.0, "relation": "<=", "bound": 2.0, "tolerance": 0.0},
+            **{"slack": 1.0, "closeness": 0.5},
+        }
+    ]
+    assert row["closeness"] == {"n": 1.0}
+    assert row["broken"]["arguments"] == {"n": 3}
+    assert [check["holds"] for check in row["broken"]["checks"]] == [False]
+
+
+@pytest.mark.parametrize("options", [{"falsified_by": {"n": 2}}, {"sweep": [{"n": 3}]}])
+def test_the_data_count_what_fails(empty_ledger, monkeypatch, capsys, options):
+    ledger_of(monkeypatch, **options)
+    assert command.main(["--json"]) == 1
+    json.loads(capsys.readouterr().out)
+
+
+def test_the_data_have_a_form_for_what_json_has_none_for(empty_ledger, monkeypatch, capsys):
+    def claim(bound=float("inf"), activation=jnp.tanh, sizes=(1, 2)):
+        """Numbers are small."""
+        return Check("n", float("nan") if bound < 0 else 1.0, "<=", bound)
+
+    entry = ledger.result(
+        "S24",
+        "Claim 1",
+        falsified_by={"bound": -1.0, "activation": jnp.abs, "sizes": (3, 4)},
+    )(in_chapter(claim))
+    monkeypatch.setattr(command, "all_results", lambda: iter([entry]))
+    assert command.main(["--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["results"]
+    assert row["runs"][0]["checks"][0]["bound"] == "inf"
+    assert row["broken"]["checks"][0]["value"] == "nan"
+    assert row["broken"]["arguments"] == {"bound": -1.0, "activation": "abs", "sizes": [3, 4]}

@@ -6,6 +6,7 @@ wrong; each kind of finding is then a test of its own. The site must be built: `
 
 import functools
 import http.server
+import json
 import os
 import re
 import shutil
@@ -338,6 +339,20 @@ def test_the_results_map_has_every_entry(browser: Browser, address: str) -> None
     tab.close()
     assert shown == {f"[{entry.key}]" for entry in ledger.all_results()}
     assert not any("✗" in text for text in marks)
+
+
+def test_the_site_carries_the_ledger_as_a_file() -> None:
+    import ntklab
+    from ntklab import ledger
+
+    data = json.loads((SITE / "ledger.json").read_text(encoding="utf-8"))
+    assert data["environment"]["ntklab"] == ntklab.__version__
+    assert [row["key"] for row in data["results"]] == [entry.key for entry in ledger.all_results()]
+    for row in data["results"]:
+        (run,) = row["runs"]
+        assert run["checks"] and all(check["holds"] for check in run["checks"]), row["key"]
+        assert not all(check["holds"] for check in row["broken"]["checks"]), row["key"]
+        assert row["statement"].endswith("."), row["key"]
 
 
 # What is hard to read in the drawings that are shown, as a list of texts.

@@ -1,22 +1,27 @@
 """Tables that the book makes of itself: the results map, and the state of the chapters.
 
 `{results-map} S24` shows every entry of one source with links to its statement, its code and its
-exercise, and with what its chapter's report of it measured. An entry that has no report there, does
-not hold, or does not fail with its hypothesis broken, is a warning, and so fails the build.
+exercise, with what its chapter's report of it measured, and with what that is worth. An entry
+that has no report there, does not hold, or does not fail with its hypothesis broken, is a warning,
+and so fails the build. The same is on the site as `ledger.json`, to which `{ledger-file}` links.
 `{chapter-status}` lists the chapters with the times that their title cells state.
 """
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from myst_nb.sphinx_ import NbMetadataCollector
 from ntklab import ledger
+from ntklab.ledger import _record
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -25,6 +30,9 @@ _LOG = logging.getLogger(__name__)
 
 # A row of a report: what was measured, the value, what was expected, and whether it holds.
 _Row = dict[str, str]
+
+# Where the site has the ledger as data.
+_FILE = "ledger.json"
 
 _MINUTES = re.compile(r"(\d+)\sminutes?\sto\sread,\s(\d+)\swith\sthe\sproofs,\s(\d+)\sto\srun\b")
 
@@ -80,13 +88,12 @@ class _FillTables(SphinxPostTransform):
 
     def _results(self, source: str) -> nodes.Element:
         entries = [entry for entry in ledger.all_results() if entry.source == source]
-        reports: dict[str, tuple[list[_Row], list[_Row]]] = {}
-        for chapter in {entry.chapter for entry in entries}:
-            reports |= reported(self.env.get_doctree(f"book/{chapter}"))
+        reports = _reports(self.env, entries)
         rows = [self._entry(entry, *reports.get(entry.key, ([], []))) for entry in entries]
         if not rows:
             _LOG.warning("the ledger has no result of source %r", source)
-        return table(["Result", "Where", "Measured, and its bound"], rows, "course-results")
+        heads = ["Result", "Where", "Measured, and its bound", "Evidence"]
+        return table(heads, rows, "course-results")
 
     def _entry(
         self, entry: ledger.Result, stated: Sequence[_Row], broken: Sequence[_Row]
@@ -98,6 +105,7 @@ class _FillTables(SphinxPostTransform):
             [nodes.strong(text=entry.label, ids=[anchor]), nodes.Text(f" {entry.statement}")],
             self._places(entry),
             [line for row in stated for line in self._verdict(row)],
+            [_line(nodes.Text(text)) for text in worth(entry)],
         ]
 
     def _places(self, entry: ledger.Result) -> list[nodes.Node]:
@@ -113,8 +121,12 @@ class _FillTables(SphinxPostTransform):
 
     def _source(self, entry: ledger.Result) -> nodes.Node:
         module, name = entry.function.__module__, entry.function.__name__
-        # The source pages mark only what some page describes: for entries, this one does.
+        # The source pages hold only what some page describes: for entries, this one does.
         modules = self.env._viewcode_modules  # type: ignore[attr-defined]
+        if module not in modules:
+            analyzer = ModuleAnalyzer.for_module(module)
+            analyzer.analyze()
+            modules[module] = analyzer.code, analyzer.tags, {}, module
         modules[module][2][name] = self.env.docname
         page = self.app.builder.get_relative_uri(
             self.env.docname, f"_modules/{module.replace('.', '/')}"
@@ -124,9 +136,9 @@ class _FillTables(SphinxPostTransform):
 
     def _verdict(self, row: _Row) -> list[nodes.Node]:
         mark = "✓" if _holds(row) else "✗"
-        number = nodes.inline(
-            text=f"{row['measured']} {row['expected']}", classes=["course-number"]
-        )
+        margin = f", {row['margin']}" if row["margin"] else ""
+        text = f"{row['measured']} {row['expected']}{margin}"
+        number = nodes.inline(text=text, classes=["course-number"])
         return [_line(nodes.Text(f"{mark} {row['what']}")), _line(number)]
 
 
@@ -147,6 +159,23 @@ def link(
     return node
 
 
+def worth(entry: ledger.Result) -> Iterator[str]:
+    """What an entry's measurement is worth, a line each: its evidence, its mutants, and a word on
+    an inequality that stays far from its bound.
+    """
+    if entry.evidence == "sampled":
+        seeds = "1 seed" if entry.seeds == 1 else f"{entry.seeds} seeds"
+        yield f"sampled, level {entry.level:g}, {seeds}"
+    else:
+        yield entry.evidence
+    kinds = [mutant.kind for mutant in entry.mutants]
+    if kinds:
+        counts = [f"{kinds.count(kind)} of the {kind}" for kind in ("statement", "code")]
+        yield f"mutants: {', '.join(counts)}"
+    if entry.loose:
+        yield f"loose: {entry.loose}"
+
+
 def faults(entry: ledger.Result, stated: Sequence[_Row], broken: Sequence[_Row]) -> Iterator[str]:
     """What is wrong with an entry, by its report; the report of one that has none is empty."""
     if not stated:
@@ -156,6 +185,16 @@ def faults(entry: ledger.Result, stated: Sequence[_Row], broken: Sequence[_Row])
     for row in stated:
         if not _holds(row):
             yield f"{entry.key} does not hold: {row['what']} = {row['measured']} {row['expected']}"
+
+
+def _reports(
+    env: BuildEnvironment, entries: Iterable[ledger.Result]
+) -> dict[str, tuple[list[_Row], list[_Row]]]:
+    """The reports in the chapters of these entries."""
+    reports: dict[str, tuple[list[_Row], list[_Row]]] = {}
+    for chapter in {entry.chapter: None for entry in entries}:
+        reports |= reported(env.get_doctree(f"book/{chapter}"))
+    return reports
 
 
 def reported(chapter: nodes.document) -> dict[str, tuple[list[_Row], list[_Row]]]:
@@ -206,10 +245,50 @@ def _cell(content: Any) -> nodes.entry:
     return nodes.entry("", nodes.paragraph("", "", *inline))
 
 
+def _file_role(
+    _name: str, rawtext: str, text: str, _line_number: int, inliner: Any, *_more: Any
+) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+    """A link to the ledger's file, at the root of the site."""
+    docname = inliner.document.settings.env.docname
+    target = "../" * docname.count("/") + _FILE
+    return [nodes.reference(rawtext, text, refuri=target, internal=True)], []
+
+
+def _write_file(app: Sphinx, error: Exception | None) -> None:
+    """Write what the results map shows as data."""
+    if error is not None or app.builder.format != "html":
+        return
+    entries = list(ledger.all_results())
+    reports = _reports(app.env, entries)
+    data = {
+        "made": "from the reports in the chapters, as they show them; "
+        "python -m ntklab.ledger --json computes every setting with all digits",
+        "environment": _record.environment(),
+        "results": [
+            {**_record.about(entry), **_shown(entry, *reports.get(entry.key, ([], [])))}
+            for entry in entries
+        ],
+    }
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    Path(app.outdir, _FILE).write_text(f"{text}\n", encoding="utf-8")
+
+
+def _shown(entry: ledger.Result, stated: Sequence[_Row], broken: Sequence[_Row]) -> dict[str, Any]:
+    """The rows of a report, under the names that a run of the ledger gives them."""
+
+    def run(arguments: Any, rows: Sequence[_Row]) -> dict[str, Any]:
+        checks = [{**row, "holds": _holds(row)} for row in rows]
+        return {"arguments": _record.plain(arguments), "checks": checks}
+
+    return {"runs": [run({}, stated)], "broken": run(entry.falsified_by, broken)}
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_node(_Pending)
     app.add_directive("results-map", _ResultsMap)
     app.add_directive("chapter-status", _ChapterStatus)
+    app.add_role("ledger-file", _file_role)
     app.add_post_transform(_FillTables)
+    app.connect("build-finished", _write_file)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
