@@ -227,3 +227,14 @@ def positive_semidefinite(
 def _rounding(dtype: Any) -> float:
     """What a kernel computed in this type may lose, relative to its largest value."""
     return 1e4 * float(jnp.finfo(dtype).eps)
+
+
+def gram(name: str, value: Any) -> Array:
+    """`value` as a symmetric kernel matrix `[N, N]`, of a type that has eigenvalues in JAX."""
+    array = floating(name, value, min_ndim=2, max_ndim=2)
+    if array.shape[0] != array.shape[1] or array.size == 0:
+        raise ValueError(f"{name} must have shape [N, N] with N > 0, got {array.shape}")
+    if array.dtype.itemsize < 4:
+        raise ValueError(f"{name} must be of float32 or float64, got {array.dtype}")
+    symmetric(name, array)
+    return array
