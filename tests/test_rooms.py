@@ -85,3 +85,10 @@ def test_no_room_exports_what_another_one_holds():
             if isinstance(value, type | types.FunctionType) and value.__module__ != loaded.__name__
         ]
         assert foreign == [], module.name
+
+
+def test_every_room_has_a_test_file_of_its_name():
+    """`_random` and `_search` are tried by what they draw and find for others."""
+    rooms = {module.name.removeprefix("_") for module in pkgutil.iter_modules(ntklab.__path__)}
+    tested = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    assert rooms - tested <= {"random", "search", "extras", "tables"}

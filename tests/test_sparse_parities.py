@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ntklab import networks, sparse_parities
-from ntklab.circuits import quadratic_sigmoid
 from ntklab.cube import hypercube
 from ntklab.edges import edge
 from ntklab.problems import LeakyParities, SparseParities, square_loss
@@ -73,19 +72,6 @@ def test_the_selector_is_the_printed_formula(dtype, repaired):
         expected = [oracle(row, point, repaired) for point in x]
         # Rounding in θ is amplified by the model's scale, at most 50 n, and the printed 4 (5/4)ⁿ.
         np.testing.assert_allclose(values, expected, atol=300 * float(jnp.finfo(dtype).eps))
-
-
-def test_the_sigmoid_by_its_pieces(dtype):
-    z = np.array([-3, 0, 0.1, 0.5, 0.6, 1, 7])
-    values = quadratic_sigmoid(jnp.asarray(z, dtype))
-    np.testing.assert_allclose(values, [sigma(v) for v in z], atol=4 * float(jnp.finfo(dtype).eps))
-
-
-def test_the_sigmoid_has_slope_at_most_two():
-    z = jnp.linspace(-0.5, 1.5, 401)
-    slope = jax.vmap(jax.grad(quadratic_sigmoid))(z)
-    assert float(jnp.max(slope)) == pytest.approx(2, rel=1e-6)
-    assert float(jnp.min(slope)) >= 0
 
 
 def test_a_rescaled_sigmoid_takes_its_values():
@@ -292,27 +278,6 @@ def test_the_network_equals_the_selector(n):
     assert network.depth == 2 * math.ceil(math.log2(n)) + 9 if n > 1 else 9
 
 
-def test_the_largest_difference_is_found_in_and_out_of_the_regimes():
-    network = feed_forward_selector(4)
-    near = network.largest_difference(lambda t, x: network.apply(t, x) + 0.25, draws=3)
-    assert near == pytest.approx(0.25, abs=1e-6)
-    seen = []
-    network.largest_difference(lambda t, x: seen.append(4 * np.abs(t)) or network.apply(t, x))
-    reached = np.concatenate(seen)
-    assert len(seen) == 20 and np.min(reached) < 2 and np.max(reached) > 8
-
-
-def test_the_network_counts_what_it_holds():
-    network = feed_forward_selector(6)
-    assert network.edges == sum(len(layer.sources) for layer in network.layers)
-    assert network.units == sum(len(layer.biases) for layer in network.layers)
-    reached = network.inputs
-    for layer in network.layers:
-        assert layer.sources.max() < reached  # edges come from earlier layers only
-        assert sorted(set(layer.targets.tolist())) == list(range(len(layer.biases)))
-        reached += len(layer.biases)
-
-
 # --- training -----------------------------------------------------------------------------------
 
 
@@ -407,8 +372,6 @@ BAD_CALLS = [
         lambda: worst_gradient_error(PROBLEM, (0, 1), 0.1, repaired="no"),
         "repaired must be True or False",
     ),
-    (lambda: quadratic_sigmoid("x"), "z must"),
-    (lambda: quadratic_sigmoid(NAN), "z must be finite"),
     (lambda: rescaled_sigmoid(NAN[1:], start=1, end=1, low=0, high=1), "end must be above start"),
     (lambda: selection(1.0), "z must have"),
     (lambda: gate(NAN), "s must be finite"),
