@@ -175,22 +175,24 @@ SOURCES = [
 ]
 
 
+# What `project.write` opens takes the other's place, or is only opened; a log grows.
+IN_PLACE = {
+    ("tools/project.py", "beside.open('wb')"),
+    ("tools/project.py", "target.open('r+b')"),
+    ("tools/canary.py", "(COPIES / f'{cwd.name}.log').open('a', encoding='utf-8')"),
+}
+
+
 def test_no_file_is_read_or_written_carelessly():
     """Tests make their own files, to be thrown away: these may be written in place."""
-    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == {
-        "lib",
-        "tools",
-        "tests",
-        "book",
-    }
-    found = []
-    for path in SOURCES:
-        source, whole = read(path), not path.is_relative_to(ROOT / "tests")
-        if path == ROOT / "tools" / "project.py":
-            # What is written here takes the other's place; that is opened, and no more.
-            source = source.replace('beside.open("wb")', "beside")
-            source = source.replace('target.open("r+b").close()', "target")
-        found += [f"{path.relative_to(ROOT)}, {fault}" for fault in careless(source, whole=whole)]
+    names = {path: path.relative_to(ROOT).as_posix() for path in SOURCES}
+    assert {name.split("/")[0] for name in names.values()} == {"lib", "tools", "tests", "book"}
+    found = [
+        f"{name}, {fault}"
+        for path, name in names.items()
+        for fault in careless(read(path), whole=not name.startswith("tests/"))
+        if not any(name == file and f": {call}: in" in fault for file, call in IN_PLACE)
+    ]
     assert not found, "\n".join(found)
 
 
