@@ -231,7 +231,7 @@ def _rounding(dtype: Any) -> float:
 
 def gram(name: str, value: Any) -> Array:
     """`value` as a symmetric kernel matrix `[N, N]`, of a type that has eigenvalues in JAX."""
-    array = floating(name, value, min_ndim=2, max_ndim=2)
+    array = floating(name, value, ndim=2)
     if array.shape[0] != array.shape[1] or array.size == 0:
         raise ValueError(f"{name} must have shape [N, N] with N > 0, got {array.shape}")
     if array.dtype.itemsize < 4:
