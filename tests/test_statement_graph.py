@@ -215,13 +215,19 @@ ENTRIES = [
 ]
 
 
-@pytest.fixture
-def book(tmp_path, monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def entries():
+    """The ledger of the small book."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statement_graph.ledger, "all_results", lambda: iter(ENTRIES))
+        yield
+
+
+def builder(folder):
     """Builds the small book, with pages replaced, and returns what is asked for of the build."""
-    monkeypatch.setattr(statement_graph.ledger, "all_results", lambda: iter(ENTRIES))
 
     def build(**pages):
-        source = tmp_path / "source"
+        source = folder / "source"
         texts = {
             "conf.py": CONFIGURATION,
             "index.md": INDEX,
@@ -236,9 +242,9 @@ def book(tmp_path, monkeypatch):
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 path.write_text(text, encoding="utf-8")
         warnings = io.StringIO()
-        output = tmp_path / "html"
+        output = folder / "html"
         app = Sphinx(
-            source, source, output, tmp_path / "trees", "html", status=None, warning=warnings
+            source, source, output, folder / "trees", "html", status=None, warning=warnings
         )
         app.build()
         pages = {path.stem: path for path in output.rglob("*.html")}
@@ -252,8 +258,20 @@ def book(tmp_path, monkeypatch):
     return build
 
 
-def test_a_statement_uses_what_it_names_and_its_proof_what_the_proof_names(book):
-    found = book()
+@pytest.fixture
+def book(tmp_path):
+    """The small book, to be built with changes."""
+    return builder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The small book as it stands."""
+    return builder(tmp_path_factory.mktemp("book"))()
+
+
+def test_a_statement_uses_what_it_names_and_its_proof_what_the_proof_names(built):
+    found = built
     assert not found.warnings
     assert {label: dict(uses) for label, uses in found.graph.uses.items()} == {
         "def-words": {},
@@ -269,8 +287,8 @@ def test_a_statement_uses_what_it_names_and_its_proof_what_the_proof_names(book)
     assert found.graph.statements["lem-start"].title == "A start with O(B²)"
 
 
-def test_the_marks_say_what_ledger_exercises_and_errata_say(book):
-    marks = book().graph.marks
+def test_the_marks_say_what_ledger_exercises_and_errata_say(built):
+    marks = built.graph.marks
     assert marks["thm-end"].checks == ("S24, thm-end",)
     assert (marks["thm-end"].loose, marks["thm-end"].sampled) == (True, True)
     assert {label for label in marks if marks[label].differs} == {"thm-end"}
@@ -278,8 +296,8 @@ def test_the_marks_say_what_ledger_exercises_and_errata_say(book):
     assert {label for label in marks if marks[label].checks} == {"lem-start", "thm-end"}
 
 
-def test_dark_is_what_is_checked_down_to_the_ground(book):
-    graph = book().graph
+def test_dark_is_what_is_checked_down_to_the_ground(built):
+    graph = built.graph
     assert graph.below("thm-end") == {"thm-middle", "lem-start", "def-words"}
     # A definition needs no check; thm-middle has none.
     assert graph.checked_below("lem-start")
@@ -293,9 +311,9 @@ def svgs(page, size):
 
 
 @pytest.mark.parametrize("size", statement_graph.SIZES)
-def test_the_drawing_has_every_statement_as_a_link_with_its_name(book, size):
+def test_the_drawing_has_every_statement_as_a_link_with_its_name(built, size):
     svg = "{http://www.w3.org/2000/svg}"
-    chapters, first, second = svgs(book().page("index"), size)
+    chapters, first, second = svgs(built.page("index"), size)
     assert [link.get("href") for link in chapters.iter(f"{svg}a")] == [
         *("book/first.html", "book/second.html")
     ]
@@ -324,14 +342,14 @@ def test_the_drawing_has_every_statement_as_a_link_with_its_name(book, size):
     )
 
 
-def test_the_line_under_a_statement_names_its_neighbours(book):
+def test_the_line_under_a_statement_names_its_neighbours(built):
     def line(page, label):
         # From one statement to the next.
         text = page.split(f'id="{label}"')[1].split('<div class="proof')[0]
         found = re.search(r'<p class="course-neighbours">(.*?)</p>', text, re.DOTALL)
         return found and " ".join(re.sub(r"<[^>]+>", "", found[1]).split())
 
-    found = book()
+    found = built
     assert line(found.page("second"), "thm-end") == "Rests on Lemma 1.2, Theorem 1.3"
     assert line(found.page("second"), "prop-alone") is None
     assert line(found.page("first"), "lem-start") == (
@@ -340,8 +358,8 @@ def test_the_line_under_a_statement_names_its_neighbours(book):
     assert line(found.page("first"), "def-words") == "Used by Lemma 1.2"
 
 
-def test_the_gaps_are_listed_and_counted(book):
-    page = " ".join(re.sub(r"<[^>]+>", "", book().page("index")).split())
+def test_the_gaps_are_listed_and_counted(built):
+    page = " ".join(re.sub(r"<[^>]+>", "", built.page("index")).split())
     gaps = page[page.index("2 of 4.") :]
     assert "2 of 4. 1 First: Theorem 1.3 Middle 2 Second: Proposition 2.2 Alone" in gaps
     assert "2 of 4. 1 First: Lemma 1.2 A start with O(B²) 2 Second: Proposition 2.2 Alone" in gaps
