@@ -555,7 +555,7 @@ def test_a_flow_that_cannot_arrive_says_so():
         ({"params": {}}, "params must have floating-point leaves"),
         ({"params": np.array([np.nan, 0, 0])}, "params must be finite"),
         ({"y": np.ones(3)}, r"y must have shape \(4,\)"),
-        ({"loss": "square"}, "loss must be a SmoothLoss"),
+        ({"loss": "square"}, "loss must be SmoothLoss"),
         ({"t": np.inf}, "t must be finite"),
         ({"t": -1.0}, "t must be at least 0"),
         ({"t": []}, "t must be finite, and at least one"),
