@@ -5,7 +5,10 @@ its own machinery is sound.
 import importlib.util
 import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import docutils.nodes
@@ -14,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import ntklab
 import pytest
-from ntklab import ledger, linearization, networks
+from ntklab import ledger, linearization, networks, sparse_parities
 from ntklab.checks import Check, Checks
 from ntklab.ledger import EVIDENCE, Mutant, Report, all_results, closeness
 from ntklab.ledger import __main__ as command
@@ -488,3 +491,78 @@ def test_the_data_have_a_form_for_what_json_has_none_for(empty_ledger, monkeypat
     assert row["runs"][0]["checks"][0]["bound"] == "inf"
     assert row["broken"]["checks"][0]["value"] == "nan"
     assert row["broken"]["arguments"] == {"bound": -1.0, "activation": "abs", "sizes": [3, 4]}
+
+
+def test_the_command_goes_on_without_an_extra_and_names_it(empty_ledger, monkeypatch, capsys):
+    def trained(n=1):
+        """Networks are trained."""
+        with jax.numpy_dtype_promotion("standard"):
+            sparse_parities.train_on_parity(n=4, k=2, alpha=0.5, steps=1, seeds=[0], evaluations=1)
+        return Check("n", n, "<=", 1)
+
+    def small(n=1):
+        """Numbers are small."""
+        return Check("n", n, "<=", 2)
+
+    def absent(n=1):
+        """A fault is no missing extra."""
+        import ntklab.nowhere  # noqa: F401
+
+    needing, other, faulty = (
+        ledger.result("S24", function.__name__, falsified_by={"n": 3})(in_chapter(function))
+        for function in (trained, small, absent)
+    )
+    monkeypatch.setitem(sys.modules, "optax", None)  # as if it were not installed
+    sparse_parities._training_program.cache_clear()
+    monkeypatch.setattr(command, "all_results", lambda: iter([needing, other]))
+    assert command.main([]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "S24 trained (linearization)",
+        '    left out: train_on_parity needs optax, which the extra "book" brings: '
+        'pip install "ntklab[book]"',
+        "S24 small (linearization)",
+        "    holds: n = 1 ≤ 2, 50 % of the bound",
+        "1 checks, 0 failures, 1 entries left out",
+    ]
+    assert command.main(["--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [row["label"] for row in data["results"]] == ["small"]
+    assert "ntklab[book]" in data["left_out"]["S24-trained"]
+    monkeypatch.setattr(command, "all_results", lambda: iter([faulty]))
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        command.main([])
+
+
+MANY = """
+import sys
+from ntklab import ledger
+from ntklab.checks import Check
+from ntklab.ledger import __main__ as command
+
+def claim(n=1):
+    "Numbers are small."
+    return [Check("σ", n, "<=", 2)] * int(sys.argv[1])
+
+claim.__module__ = "ntklab.ledger.linearization"
+entry = ledger.result("S24", "Claim 0", falsified_by={"n": 3})(claim)
+command.all_results = lambda: iter([entry])
+sys.exit(command.main([]))
+"""
+
+
+@pytest.mark.once
+def test_the_command_on_a_console_that_lacks_the_signs():
+    console = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", MANY, "1"], env=console, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\n    holds: ? = 1 <= 2, 50 % of the bound\n" in done.stdout
+
+
+@pytest.mark.once
+def test_the_command_ends_quietly_when_its_reader_has_seen_enough():
+    program = [sys.executable, "-c", MANY, "100000"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout.readline() == b"S24 Claim 0 (linearization)\n"
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141

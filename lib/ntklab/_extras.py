@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["needed_by"]
+__all__ = ["MissingExtra", "needed_by"]
+
+
+class MissingExtra(ModuleNotFoundError):
+    """Something needs what a plain installation does not bring."""
 
 
 @contextmanager
@@ -14,12 +18,12 @@ def needed_by(user: str) -> Iterator[None]:
         user: the module or function that needs what is imported in the block.
 
     Raises:
-        ModuleNotFoundError: in place of the one that names the missing module only.
+        MissingExtra: in place of the error that names the missing module only.
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise MissingExtra(
             f'{user} needs {error.name}, which the extra "book" brings: pip install "ntklab[book]"',
             name=error.name,
         ) from error

@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from ntklab import _validate
+from ntklab import _extras, _validate
 from ntklab.descent import SQUARE, SmoothLoss, checked_loss
 
 __all__ = [
@@ -1029,7 +1029,8 @@ def _solved(
     field: Callable[[Array], Array], start: Array, times: Array, solver: _Solver
 ) -> tuple[Array, Array]:
     """The states of an autonomous flow at the times, and whether the solver arrived."""
-    import diffrax
+    with _extras.needed_by(__name__):
+        import diffrax
 
     order = jnp.argsort(times)
     rtol, atol, max_steps = solver
@@ -1110,8 +1111,9 @@ def _flow_until(
     apply: Apply,
     loss: SmoothLoss,
 ) -> tuple[Array, Any, Array, Array]:
-    import diffrax
-    import optimistix
+    with _extras.needed_by(__name__):
+        import diffrax
+        import optimistix
 
     start, unravel = ravel_pytree(params)
 

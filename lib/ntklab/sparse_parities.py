@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from ntklab import _search, _validate, networks
+from ntklab import _extras, _search, _validate, networks
 from ntklab.circuits import Circuit, FeedForward, quadratic_sigmoid
 from ntklab.edges import edge_from_moments
 from ntklab.problems import SparseParities, sample_sparse_parity, square_loss
@@ -663,7 +663,8 @@ def _training_program(
     n: int, k: int, every: int, evaluations: int, rate: float, width: int, batch: int, test: int
 ) -> Any:
     # Optax is imported where it is used: the library itself does without.
-    import optax  # type: ignore[import-untyped]
+    with _extras.needed_by("train_on_parity"):
+        import optax  # type: ignore[import-untyped]
 
     network = networks.mlp((width, 1), parameterization="standard", w_std=math.sqrt(2), b_std=0.1)
     optimizer = optax.adam(rate)
