@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import canary
 import ntklab
 import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
@@ -91,7 +92,7 @@ def test_every_change_is_checked_by_the_one_script_on_every_python():
     workflow = loaded(WORKFLOWS["check"])
     assert set(workflow["on"]) == {"pull_request", "workflow_call"}
     (job,) = workflow["jobs"].values()
-    assert job["strategy"]["matrix"] == {"python": ["3.11", "3.12", "3.13"]}
+    assert job["strategy"]["matrix"] == {"python": list(canary.PYTHONS)}
     _, python, check = job["steps"]
     assert python["with"]["python-version"] == "${{ matrix.python }}"
     assert check == {"run": ".ci/run"}
@@ -108,12 +109,23 @@ def test_what_is_published_has_been_checked():
     assert publish["steps"][-1] == {"run": "make publish"}
 
 
+def test_the_newest_world_is_tried_once_a_week_look_by_look():
+    workflow = loaded(WORKFLOWS["canary"])
+    (schedule,) = workflow["on"]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", schedule["cron"])
+    (job,) = workflow["jobs"].values()
+    assert job["strategy"]["matrix"]["look"] == list(canary.LOOKS)
+    pythons = job["steps"][1]["with"]["python-version"].split()
+    assert sorted(pythons) == sorted(canary.PYTHONS)
+    assert job["steps"][-1] == {"run": "make canary LOOKS=${{ matrix.look }}"}
+
+
 def test_every_command_of_make_that_is_named_exists():
     targets = set(re.findall(r"^([a-z]+):", read(ROOT / "Makefile"), re.MULTILINE))
     named = set()
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WORKFLOWS.values()]:
         named |= set(re.findall(r"(?:^|[`|:] ?)make ([a-z]+)", read(path), re.MULTILINE))
-    assert {"publish", "book", "test", "fix"} <= named
+    assert {"publish", "book", "test", "fix", "canary"} <= named
     assert named <= targets
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import project
 from docutils import nodes
 from myst_nb.sphinx_ import NbMetadataCollector
 from ntklab import ledger
@@ -270,7 +271,7 @@ def _write_file(app: Sphinx, error: Exception | None) -> None:
         ],
     }
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
-    Path(app.outdir, _FILE).write_text(f"{text}\n", encoding="utf-8")
+    project.write(Path(app.outdir, _FILE), f"{text}\n")
 
 
 def _shown(entry: ledger.Result, stated: Sequence[_Row], broken: Sequence[_Row]) -> dict[str, Any]:
