@@ -4,9 +4,11 @@
 exercise, with what its chapter's report of it measured, and with what that is worth. An entry
 that has no report there, does not hold, or does not fail with its hypothesis broken, is a warning,
 and so fails the build. The same is on the site as `ledger.json`, to which `{ledger-file}` links.
-`{chapter-status}` lists the chapters with the times that their title cells state.
+`{chapter-status}` lists the chapters with the times that their title cells state. The head of a
+report in a chapter links to the statement, to its line on the results map, and to its code.
 """
 
+import html
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -34,6 +36,10 @@ _Row = dict[str, str]
 
 # Where the site has the ledger as data.
 _FILE = "ledger.json"
+
+# How the output of a report begins, and the page that lists all entries.
+_REPORT = '<table class="ntk-check"'
+_RESULTS = "book/reference/results"
 
 _MINUTES = re.compile(r"(\d+)\sminutes?\sto\sread,\s(\d+)\swith\sthe\sproofs,\s(\d+)\sto\srun\b")
 
@@ -101,9 +107,11 @@ class _FillTables(SphinxPostTransform):
     ) -> list[Any]:
         for fault in faults(entry, stated, broken):
             _LOG.warning(fault)
-        anchor = f"{entry.function.__module__}.{entry.function.__name__}"
         return [
-            [nodes.strong(text=entry.label, ids=[anchor]), nodes.Text(f" {entry.statement}")],
+            [
+                nodes.strong(text=entry.label, ids=[_anchor(entry)]),
+                nodes.Text(f" {entry.statement}"),
+            ],
             self._places(entry),
             [line for row in stated for line in self._verdict(row)],
             [_line(nodes.Text(text)) for text in worth(entry)],
@@ -129,11 +137,7 @@ class _FillTables(SphinxPostTransform):
             analyzer.analyze()
             modules[module] = analyzer.code, analyzer.tags, {}, module
         modules[module][2][name] = self.env.docname
-        page = self.app.builder.get_relative_uri(
-            self.env.docname, f"_modules/{module.replace('.', '/')}"
-        )
-        code = nodes.literal(text=name)
-        return nodes.reference("", "", code, internal=True, refuri=f"{page}#{name}")
+        return _code_link(self.app, self.env, entry, name)
 
     def _verdict(self, row: _Row) -> list[nodes.Node]:
         mark = "✓" if _holds(row) else "✗"
@@ -141,6 +145,53 @@ class _FillTables(SphinxPostTransform):
         text = f"{row['measured']} {row['expected']}{margin}"
         number = nodes.inline(text=text, classes=["course-number"])
         return [_line(nodes.Text(f"{mark} {row['what']}")), _line(number)]
+
+
+class _HeadReports(SphinxPostTransform):
+    # After myst-nb has chosen the form of an output, before Sphinx resolves references.
+    default_priority = 8
+
+    def run(self, **_options: Any) -> None:
+        entries: dict[str, ledger.Result] = {}
+        for output in list(self.document.findall(nodes.raw)):
+            if not output.astext().startswith(_REPORT):
+                continue
+            entries = entries or {entry.key: entry for entry in ledger.all_results()}
+            key = re.search(r' data-entry="([^"]+)"', output.astext())
+            head = re.search(
+                r'(?<=<th )[^>]*data-role="title"[^>]*>([^<]*).*?</th>', output.astext()
+            )
+            if key and head and key[1] in entries:
+                before, after = output.astext()[: head.start(1)], output.astext()[head.end() :]
+                title = self._head(entries[key[1]], html.unescape(head[1]))
+                ends = [nodes.raw("", text, format="html") for text in (before, f"</th>{after}")]
+                output.replace_self(nodes.container("", ends[0], title, ends[1]))
+
+    def _head(self, entry: ledger.Result, title: str) -> nodes.Node:
+        """Statement · source: code; where it ran with other arguments, these in between."""
+        results = self.app.builder.get_relative_uri(self.env.docname, _RESULTS)
+        source = nodes.reference(
+            "", entry.title, internal=True, refuri=f"{results}#{_anchor(entry)}"
+        )
+        parts = [source, nodes.Text(f"{title.removeprefix(entry.title).rstrip()} ")]
+        if entry.theorem:
+            parts[:0] = [link(self.env, "prf", "ref", entry.theorem), nodes.Text(" · ")]
+        name = f"ledger.{entry.chapter}.{entry.name}"
+        return nodes.inline("", "", *parts, _code_link(self.app, self.env, entry, name))
+
+
+def _anchor(entry: ledger.Result) -> str:
+    """Where the results map has an entry."""
+    return f"{entry.function.__module__}.{entry.function.__name__}"
+
+
+def _code_link(
+    app: Sphinx, env: BuildEnvironment, entry: ledger.Result, text: str
+) -> nodes.reference:
+    module, name = entry.function.__module__, entry.function.__name__
+    page = app.builder.get_relative_uri(env.docname, f"_modules/{module.replace('.', '/')}")
+    code = nodes.literal(text=text)
+    return nodes.reference("", "", code, internal=True, refuri=f"{page}#{name}")
 
 
 def link(
@@ -204,7 +255,7 @@ def reported(chapter: nodes.document) -> dict[str, tuple[list[_Row], list[_Row]]
     """
     reports: dict[str, tuple[list[_Row], list[_Row]]] = {}
     for output in chapter.findall(nodes.raw):
-        if output.astext().startswith('<table class="ntk-check"'):
+        if output.astext().startswith(_REPORT):
             table = ElementTree.fromstring(output.astext())
             if "data-entry" in table.attrib and not table.get("data-arguments"):
                 stated, broken = (_rows(table, run) for run in ("stated", "broken"))
@@ -291,5 +342,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("chapter-status", _ChapterStatus)
     app.add_role("ledger-file", _file_role)
     app.add_post_transform(_FillTables)
+    app.add_post_transform(_HeadReports)
     app.connect("build-finished", _write_file)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
