@@ -137,14 +137,19 @@ INSPECT = r"""
 }
 """
 
-# The places of a player's visible frames, its label, and whether it stands at its last frame.
+# The places of a player's visible frames, what stands beside one of its handles, whether that
+# stands at its last value, and how many frames lie between two of its values.
 SHOWN = """
-player => {
-  const slider = player.querySelector("input");
-  slider?.focus({preventScroll: true});
+([player, place]) => {
+  const handles = [...player.querySelectorAll("input, select")];
+  const handle = handles[place];
+  handle?.focus({preventScroll: true});
   const visible = [...player.querySelectorAll(".ntk-frame")].map(f => f.checkVisibility());
-  const label = player.querySelector(".ntk-label")?.innerText.trim();
-  return [visible.flatMap((v, i) => v ? [i] : []), label, slider?.value === slider?.max];
+  const label = handle?.parentElement.querySelector(".ntk-label")?.innerText.trim();
+  const counts = handles.map(h => JSON.parse(h.dataset.texts).length);
+  const stride = counts.slice(0, place).reduce((product, count) => product * count, 1);
+  const last = Number(handle?.value) === counts[place] - 1;
+  return [visible.flatMap((v, i) => v ? [i] : []), label, last, stride];
 }
 """
 
@@ -217,21 +222,25 @@ def go(tab: Page, address: str) -> None:
 
 
 def still(tab: Page, player: ElementHandle) -> Iterator[str]:
-    """What does not follow the arrow keys as a player goes one frame on and back."""
+    """What does not follow the arrow keys as every handle goes one value on and back."""
     name = (player.get_attribute("aria-label") or "")[:60]
-    frames, label, last = player.evaluate(SHOWN)
-    step, keys = (-1, ("ArrowLeft", "ArrowRight")) if last else (1, ("ArrowRight", "ArrowLeft"))
-    shown = []
-    for key in keys:
-        tab.keyboard.press(key)
-        shown.append(player.evaluate(SHOWN)[:2])
-    (next_frames, next_label), back = shown
-    if len(frames) != 1 or next_frames != [frames[0] + step]:
-        yield f"{keys[0]} leads from frames {frames} to {next_frames}: {name}"
-    if not label or next_label == label:
-        yield f"{keys[0]} leads from label {label!r} to {next_label!r}: {name}"
-    if back != [frames, label]:
-        yield f"there and back leads from {[frames, label]} to {back}: {name}"
+    handles = len(player.query_selector_all("input, select"))
+    if not handles:
+        yield f"no handle: {name}"
+    for place in range(handles):
+        frames, label, last, stride = tab.evaluate(SHOWN, [player, place])
+        keys = ("ArrowLeft", "ArrowRight") if last else ("ArrowRight", "ArrowLeft")
+        shown = []
+        for key in keys:
+            tab.keyboard.press(key)
+            shown.append(tab.evaluate(SHOWN, [player, place])[:2])
+        (next_frames, next_label), back = shown
+        if len(frames) != 1 or next_frames != [frames[0] + (-stride if last else stride)]:
+            yield f"{keys[0]} leads from frames {frames} to {next_frames}: {name}"
+        if not label or next_label == label:
+            yield f"{keys[0]} leads from label {label!r} to {next_label!r}: {name}"
+        if back != [frames, label]:
+            yield f"there and back leads from {[frames, label]} to {back}: {name}"
 
 
 class Survey:
@@ -305,6 +314,26 @@ def test_every_page(survey: Survey, kind: str) -> None:
 
 def test_the_survey_saw_the_book(survey: Survey) -> None:
     assert {*chapters(), "book/index.html", "book/reference/results.html"} <= set(survey.anchors)
+
+
+def test_reports_link_to_the_statement_the_source_and_the_code() -> None:
+    for page in chapters():
+        heads = re.findall(r'data-role="title">(.*?)</th>', _html(page), re.DOTALL)
+        assert heads, f"{page} has no report"
+        for head in heads:
+            links = re.findall(r'href="([^"]*)"', head)
+            wanted = (r"#\w+-|\w+\.html#", r"reference/results\.html#", r"_modules/ntklab/ledger/")
+            for pattern in wanted[-len(links) :]:
+                assert any(re.search(pattern, link) for link in links), f"{page}: {head}"
+            assert len(links) in (2, 3), f"{page}: {head}"
+
+
+def test_a_chapter_opens_with_its_symbols() -> None:
+    for page in chapters():
+        source = (SITE.parents[1] / page).with_suffix(".ipynb").read_text(encoding="utf-8")
+        box = re.search(r"Symbols of this chapter.*?</details>", _html(page), re.DOTALL)
+        if "{symbols}" in source:
+            assert box and box[0].count("<tr") > 5, page
 
 
 def test_no_page_publishes_its_source() -> None:

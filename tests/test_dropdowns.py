@@ -1,0 +1,156 @@
+"""What is closed on a page, and formulas that keep their punctuation, in a small book."""
+
+import io
+import re
+from types import SimpleNamespace
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("default")]
+
+CONFIGURATION = """
+from site_pages import _KeepTogether
+
+extensions = ["myst_parser", "sphinx_exercise", "sphinx_design", "dropdowns"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+
+
+def setup(app):
+    app.add_post_transform(_KeepTogether)
+"""
+
+INDEX = """
+# Book
+
+```{toctree}
+:numbered: 2
+
+book/first
+book/second
+book/reference/notation
+```
+"""
+
+FIRST = """
+# First
+
+:::{symbols}
+:::
+
+For $a$, $b$ ($c$) and $\\mu$-close $d$ there is {ref}`an answer <ex-one-solution>`.
+
+:::{exercise} ★ $x$ and a long title
+:label: ex-one
+Find it.
+:::
+
+:::{solution} ex-one
+:class: dropdown
+
+It is $y$.
+:::
+"""
+
+SECOND = """
+# Second
+
+:::{symbols}
+:::
+"""
+
+NOTATION = """
+# Notation
+
+| key | source |
+| --- | --- |
+| S24 | notes |
+
+| symbol | meaning | in the sources | chapters |
+| --- | --- | --- | --- |
+| $a$ | of {doc}`../first` | | first |
+| $b$ | of both | $B$ in S24 | first, second |
+
+## More
+
+| symbol | meaning | in the sources | chapters |
+| --- | --- | --- | --- |
+| $c$ | of every one | | all |
+| $d$ | of the second | | second |
+"""
+
+
+@pytest.fixture
+def book(tmp_path):
+    """Builds the small book, with pages replaced: its warnings and its pages."""
+
+    def build(**pages):
+        texts = {"conf": CONFIGURATION, "index": INDEX}
+        texts |= {"book/first": FIRST, "book/second": SECOND, "book/reference/notation": NOTATION}
+        for name, text in (texts | pages).items():
+            path = tmp_path / f"{name}{'.py' if name == 'conf' else '.md'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        output, warnings = tmp_path / "html", io.StringIO()
+        places = (tmp_path, tmp_path, output, tmp_path / "trees")
+        # What the extensions register with docutils goes again with the build.
+        with docutils_namespace():
+            Sphinx(*places, "html", status=None, warning=warnings).build()
+        found = {path.stem: path.read_text(encoding="utf-8") for path in output.rglob("*.html")}
+        return SimpleNamespace(warnings=warnings.getvalue(), **found)
+
+    return build
+
+
+def rows(page):
+    """The texts of a page's rows of symbols, tags and space aside."""
+    (box,) = re.findall(r"<details(?:(?!</details>).)*Symbols of.*?</details>", page, re.DOTALL)
+    found = re.findall(r"<tr.*?</tr>", box, re.DOTALL)
+    return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found]
+
+
+def test_a_chapter_shows_its_own_symbols_and_everybodys(book):
+    built = book()
+    assert not built.warnings
+    head = "symbol meaning"
+    first = [head, r"\(a\) of First", r"\(b\) of both", r"\(c\) of every one"]
+    second = [head, r"\(b\) of both", r"\(c\) of every one", r"\(d\) of the second"]
+    assert (rows(built.first), rows(built.second)) == (first, second)
+    # Links lead from where they stand now, and back to the whole.
+    assert 'href="#"' in built.first and 'href="reference/notation.html"' in built.first
+    assert len(re.findall('href="../first.html"><span class="doc">first<', built.notation)) == 2
+
+
+def test_symbols_of_nobody_and_chapters_that_do_not_exist_are_named(book):
+    nobody = NOTATION.replace("first", "frist").replace("../frist", "../first")
+    built = book(**{"book/reference/notation": nobody.replace("| all", "| second")})
+    assert "names no symbol of first" in built.warnings
+    assert "no chapters ['frist']: a of" in " ".join(built.warnings.split())
+    assert "no chapters ['frist']: b of both" in " ".join(
+        re.sub(r"\s+", " ", built.warnings).split()
+    )
+
+
+def test_a_solution_is_closed_under_a_title_that_leads_nowhere_and_can_be_linked_to(book):
+    page = book().first
+    (box,) = re.findall(r'<details[^>]*id="ex-one-solution".*?</details>', page, re.DOTALL)
+    summary = re.search(r"<summary.*?</summary>", box, re.DOTALL)[0]
+    assert "Solution to Exercise 1" in summary and "<a" not in summary and "long" not in summary
+    assert not re.match(r"<details[^>]* open", box)
+    assert r"It is <span" in box
+    assert re.search(r'href="#ex-one-solution"><span class="[^"]*">an answer<', page)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        r'<span class="course-together"><span class="math[^"]*">\\\(a\\\)</span>,</span> <span',
+        r'<span class="course-together">\(<span class="math[^"]*">\\\(c\\\)</span>\)</span> and',
+        r'<span class="course-together"><span class="math[^"]*">\\\(\\mu\\\)</span>-</span>close',
+        r',</span> <span class="math[^"]*">\\\(b\\\)</span> <span',
+        r'close <span class="math[^"]*">\\\(d\\\)</span> there',
+    ],
+)
+def test_a_formula_keeps_the_punctuation_around_it(book, kept):
+    assert re.search(kept, book().first)
