@@ -192,19 +192,23 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone
 
 
+def session() -> dict[str, str]:
+    """The variables of a notebook that a reader opens: without those of the tests."""
+    ours = ("PYTHONPATH", "NTKLAB_STATIC", "VIRTUAL_ENV", "JAX_ENABLE_X64", "MPLBACKEND")
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
 @pytest.fixture
 def colab_environment(published: Path, colab_python: Path) -> dict[str, str]:
     """The variables of a Colab session, where git finds the address in our clone."""
-    ours = ("PYTHONPATH", "NTKLAB_STATIC", "VIRTUAL_ENV", "JAX_ENABLE_X64", "MPLBACKEND")
-    outside = {name: value for name, value in os.environ.items() if name not in ours}
     address = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{published.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": ADDRESS,
     }
     home = colab_python.parents[1]
-    session = {"JAX_PLATFORMS": "cpu", "JUPYTER_PATH": str(home)}
-    return outside | closed(home) | address | session
+    kernel = {"JAX_PLATFORMS": "cpu", "JUPYTER_PATH": str(home)}
+    return session() | closed(home) | address | kernel
 
 
 def with_stored_outputs(copy: Any, chapter: Any) -> Any:
@@ -264,8 +268,8 @@ def test_the_chapter_gives_its_outputs_here(chapter: str, tmp_path: Path) -> Non
     forget_stale_outputs()
     path = ROOT / "book" / f"{chapter}.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    outside = os.environ | {"NTKLAB_STATIC": "1", "JAX_ENABLE_X64": "0"}
-    seconds = validate(notebook, tmp_path, "--nbval-current-env", **outside)
+    here = session() | {"NTKLAB_STATIC": "1"}
+    seconds = validate(notebook, tmp_path, "--nbval-current-env", **here)
     keep_outputs(path, seconds)
     record({f"chapter {chapter}": seconds})
 
