@@ -327,3 +327,57 @@ def test_old_style_keys_work(no_hook):
     np.testing.assert_array_equal(
         params[0]["weight"], mlp((3, 1)).init(jax.random.key(0), 2)[0]["weight"]
     )
+
+
+# --- two layers, taken apart -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("kind", ["shallow", *networks.PARAMETERIZATIONS])
+def test_two_layers_put_together_again(kind, paired):
+    """g₂ Σ a_j tanh(g₁ w_j·x), summed over the parts, is the network, whatever its gains."""
+    if kind == "shallow":
+        network = networks.shallow(4, activation="tanh", output_weights=np.arange(1.0, 5))
+    else:
+        network = networks.mlp((4, 1), activation="tanh", parameterization=kind, w_std=1.7)
+    if paired:
+        network = networks.unbiased(network)
+    params = network.init(jax.random.key(0), 3)
+    moved = jax.tree.map(lambda a: a + jnp.cos(jnp.arange(a.size)).reshape(a.shape), params)
+    params = (params[0], moved[1]) if paired else params
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(jnp.result_type(float))
+    parts = networks.two_layer(network, params)
+    total = sum(
+        part.output_gain
+        * np.tanh(part.input_gain * x @ np.asarray(part.weights).T)
+        @ np.asarray(part.output_weights)
+        for part in parts
+    )
+    assert len(parts) == 1 + paired
+    assert all(part.trains_output == (kind != "shallow") for part in parts)
+    np.testing.assert_allclose(network.apply(params, jnp.asarray(x))[:, 0], total, atol=1e-5)
+
+
+def take_apart(network, params=None):
+    params = network.init(jax.random.key(0), 2) if params is None else params
+    return networks.two_layer(network, params)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: take_apart(networks.mlp((3, 3, 1))), r"network must have widths \(m, 1\)"),
+        (lambda: take_apart(networks.mlp((3, 2))), r"network must have widths \(m, 1\)"),
+        (lambda: take_apart(networks.mlp((3, 1), b_std=0.1)), "network must have no biases"),
+        (
+            lambda: take_apart(networks.unbiased(networks.unbiased(networks.shallow(3)))),
+            "network must be made by",
+        ),
+        (lambda: networks.two_layer(lambda p, x: x, None), "network must be made by"),
+        (lambda: take_apart(networks.shallow(3), np.ones((4, 2))), "params must"),
+        (lambda: take_apart(networks.mlp((3, 1)), np.ones((3, 2))), "params must"),
+    ],
+)
+def test_other_networks_are_not_taken_apart(call, message, no_hook):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()

@@ -26,10 +26,12 @@ __all__ = [
     "DenseLayer",
     "DenseModel",
     "Network",
+    "TwoLayer",
     "activation_function",
     "alternating_signs",
     "mlp",
     "shallow",
+    "two_layer",
     "unbiased",
 ]
 
@@ -55,6 +57,26 @@ class DenseLayer(NamedTuple):
     inputs: Array
     weight_gain: float
     bias_gain: float
+
+
+class TwoLayer(NamedTuple):
+    r"""A two-layer network at its parameters, $f(x) = g_2 \sum_j a_j\, \sigma(g_1\, w_j \cdot x)$.
+
+    Attributes:
+        activation: $\sigma$.
+        weights: W, `[m, d]`.
+        output_weights: a, `[m]`.
+        input_gain: $g_1$.
+        output_gain: $g_2$.
+        trains_output: whether a is trained together with W.
+    """
+
+    activation: Callable[[Array], Array]
+    weights: Array | np.ndarray
+    output_weights: Array | np.ndarray
+    input_gain: float
+    output_gain: float
+    trains_output: bool
 
 
 @runtime_checkable
@@ -237,6 +259,16 @@ class _DenseStack:
             activations = self.activation(z) if index < len(params) - 1 else z
         return activations, tuple(layers)
 
+    def two_layer(self, params: Any) -> TwoLayer:
+        d = self._check_params(params)
+        if len(self.widths) != 2 or self.widths[1] != 1:
+            raise ValueError(f"network must have widths (m, 1), got {self.widths}")
+        if self.b_std > 0:
+            raise ValueError(f"network must have no biases, b_std = 0; got b_std = {self.b_std:g}")
+        weights, output_weights = params[0]["weight"], params[1]["weight"][0]
+        gains = self._gains(d, self.widths[0])[0], self._gains(self.widths[0], 1)[0]
+        return TwoLayer(self.activation, weights, output_weights, *gains, True)
+
     def _check_params(self, params: Any) -> int:
         """The input dimension; parameters of another network are refused, not used in part."""
         names = {"weight", "bias"} if self.b_std > 0 else {"weight"}
@@ -344,17 +376,26 @@ class _Shallow:
     def layerwise(
         self, params: Any, x: Array, offsets: Sequence[Array] | None
     ) -> tuple[Array, tuple[DenseLayer, ...]]:
-        if np.ndim(params) != 2 or len(params) != self.width:
-            raise ValueError(
-                f"params must be an array [{self.width}, d], got {jax.tree.map(np.shape, params)}"
-            )
-        x = _dense_inputs(x, params.shape[1])
+        x = _dense_inputs(x, self._check_params(params))
         z = x @ params.T
         if offsets is not None:
             z = z + offsets[0]
         a = np.frombuffer(self.output_weights) / np.sqrt(self.width)
         output = self.activation(z) @ jnp.asarray(a, dtype=z.dtype)
         return output[:, None], (DenseLayer(x, 1.0, 0.0),)
+
+    def two_layer(self, params: Any) -> TwoLayer:
+        self._check_params(params)
+        a = np.frombuffer(self.output_weights)
+        return TwoLayer(self.activation, params, a, 1.0, 1 / math.sqrt(self.width), False)
+
+    def _check_params(self, params: Any) -> int:
+        """The input dimension."""
+        if np.ndim(params) != 2 or len(params) != self.width:
+            raise ValueError(
+                f"params must be an array [{self.width}, d], got {jax.tree.map(np.shape, params)}"
+            )
+        return int(params.shape[1])
 
 
 def unbiased(network: Network) -> Network:
@@ -433,6 +474,37 @@ class _DensePair(_Pair):
         f_plus, layers_plus = self.apply.layerwise(plus, x, halves[0])
         f_minus, layers_minus = self.apply.layerwise(minus, x, halves[1])
         return (f_plus - f_minus) * float(np.sqrt(0.5)), layers_plus + layers_minus
+
+
+def two_layer(network: Network, params: Any) -> tuple[TwoLayer, ...]:
+    r"""A `shallow` network or an `mlp((m, 1))` without biases as a sum of `TwoLayer` networks: one,
+    or the two copies of an `unbiased` pair, whose gains $g_2$ then are $\pm 1/\sqrt2$ times the
+    original's.
+
+    Args:
+        network: the pair that `shallow`, `mlp` or `unbiased` has made.
+        params: its parameters.
+
+    Raises:
+        ValueError: for any other network, naming it, and for parameters of another network.
+
+    Examples:
+        >>> network = shallow(4, activation="tanh")
+        >>> [part] = two_layer(network, network.init(jax.random.key(0), 2))
+        >>> part.input_gain, part.output_gain, part.trains_output
+        (1.0, 0.5, False)
+    """
+    apply = getattr(network, "apply", None)
+    if isinstance(apply, _Shallow | _DenseStack):
+        return (apply.two_layer(params),)
+    if isinstance(apply, _DensePair) and isinstance(apply.apply, _Shallow | _DenseStack):
+        plus, minus = map(apply.apply.two_layer, _two_copies(params))
+        gain = math.sqrt(0.5) * plus.output_gain
+        return plus._replace(output_gain=gain), minus._replace(output_gain=-gain)
+    raise ValueError(
+        "network must be made by shallow, by mlp((m, 1)) without biases, or be the unbiased pair "
+        f"of one of them; got {network!r}"
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0, inline=True)
