@@ -73,6 +73,14 @@ def test_a_path_is_drawn_without_crossings_and_upright():
     assert [drawing.boxes[name].y for name in "abc"] == [0, 50, 100]
 
 
+def test_rows_are_ordered_so_that_edges_do_not_cross():
+    boxes = [Box(name, 50, 20) for name in "abcdef"]
+    edges = [("a", "f"), ("b", "e"), ("c", "d")]
+    places = {key: box.x for key, box in lay_out(boxes, edges, 300).boxes.items()}
+    upper = sorted("abc", key=places.__getitem__)
+    assert sorted("def", key=places.__getitem__) == [dict(edges)[name] for name in upper]
+
+
 def test_a_reference_stands_right_above_its_first_user():
     boxes = [Box("far", 40, 20, reference=True), *(Box(name, 90, 40) for name in "abc")]
     drawing = lay_out(boxes, [("a", "b"), ("b", "c"), ("far", "c")], 300)
