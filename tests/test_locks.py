@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import canary
 import nbformat
 import pytest
 from packaging.markers import default_environment
@@ -103,6 +104,7 @@ def test_every_file_names_the_pythons_that_are_tested():
     stated = [words[-1] for c in classifiers if (words := c.split(" :: "))[:2] == language]
     assert stated == PYTHONS
     assert project()["project"]["requires-python"] == f">={PYTHONS[0]}"
+    assert list(canary.PYTHONS) == PYTHONS
 
 
 # Nothing is installed that no lock names
