@@ -1,4 +1,4 @@
-"""What is closed on a page, and formulas that keep their punctuation, in a small book."""
+"""What is closed on a page, what is marked, and formulas with punctuation, in a small book."""
 
 import io
 import re
@@ -11,7 +11,7 @@ from sphinx.util.docutils import docutils_namespace
 pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("default")]
 
 CONFIGURATION = """
-from site_pages import _KeepTogether
+from site_pages import _KeepTogether, _MarkTries
 
 extensions = ["myst_parser", "sphinx_exercise", "sphinx_design", "dropdowns"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -19,6 +19,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 
 def setup(app):
     app.add_post_transform(_KeepTogether)
+    app.add_post_transform(_MarkTries)
 """
 
 INDEX = """
@@ -40,6 +41,10 @@ FIRST = """
 :::
 
 For $a$, $b$ ($c$) and $\\mu$-close $d$ there is {ref}`an answer <ex-one-solution>`.
+
+**Try** `m = 2`: this.
+
+**Words** and **Try** that.
 
 :::{exercise} ★ $x$ and a long title
 :label: ex-one
@@ -81,26 +86,27 @@ NOTATION = """
 """
 
 
-@pytest.fixture
-def book(tmp_path):
-    """Builds the small book, with pages replaced: its warnings and its pages."""
+def build(folder, **pages):
+    """The warnings and the pages of the small book, with some of its texts replaced."""
+    texts = {"conf": CONFIGURATION, "index": INDEX}
+    texts |= {"book/first": FIRST, "book/second": SECOND, "book/reference/notation": NOTATION}
+    for name, text in (texts | pages).items():
+        path = folder / f"{name}{'.py' if name == 'conf' else '.md'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    output, warnings = folder / "html", io.StringIO()
+    places = (folder, folder, output, folder / "trees")
+    # What the extensions register with docutils goes again with the build.
+    with docutils_namespace():
+        Sphinx(*places, "html", status=None, warning=warnings).build()
+    found = {path.stem: path.read_text(encoding="utf-8") for path in output.rglob("*.html")}
+    return SimpleNamespace(warnings=warnings.getvalue(), **found)
 
-    def build(**pages):
-        texts = {"conf": CONFIGURATION, "index": INDEX}
-        texts |= {"book/first": FIRST, "book/second": SECOND, "book/reference/notation": NOTATION}
-        for name, text in (texts | pages).items():
-            path = tmp_path / f"{name}{'.py' if name == 'conf' else '.md'}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        output, warnings = tmp_path / "html", io.StringIO()
-        places = (tmp_path, tmp_path, output, tmp_path / "trees")
-        # What the extensions register with docutils goes again with the build.
-        with docutils_namespace():
-            Sphinx(*places, "html", status=None, warning=warnings).build()
-        found = {path.stem: path.read_text(encoding="utf-8") for path in output.rglob("*.html")}
-        return SimpleNamespace(warnings=warnings.getvalue(), **found)
 
-    return build
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The small book as it stands."""
+    return build(tmp_path_factory.mktemp("book"))
 
 
 def rows(page):
@@ -110,8 +116,7 @@ def rows(page):
     return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in found]
 
 
-def test_a_chapter_shows_its_own_symbols_and_everybodys(book):
-    built = book()
+def test_a_chapter_shows_its_own_symbols_and_everybodys(built):
     assert not built.warnings
     head = "symbol meaning"
     first = [head, r"\(a\) of First", r"\(b\) of both", r"\(c\) of every one"]
@@ -122,9 +127,10 @@ def test_a_chapter_shows_its_own_symbols_and_everybodys(book):
     assert len(re.findall('href="../first.html"><span class="doc">first<', built.notation)) == 2
 
 
-def test_symbols_of_nobody_and_chapters_that_do_not_exist_are_named(book):
+def test_symbols_of_nobody_and_chapters_that_do_not_exist_are_named(tmp_path):
     nobody = NOTATION.replace("first", "frist").replace("../frist", "../first")
-    built = book(**{"book/reference/notation": nobody.replace("| all", "| second")})
+    pages = {"book/reference/notation": nobody.replace("| all", "| second")}
+    built = build(tmp_path, **pages)
     assert "names no symbol of first" in built.warnings
     assert "no chapters ['frist']: a of" in " ".join(built.warnings.split())
     assert "no chapters ['frist']: b of both" in " ".join(
@@ -132,14 +138,20 @@ def test_symbols_of_nobody_and_chapters_that_do_not_exist_are_named(book):
     )
 
 
-def test_a_solution_is_closed_under_a_title_that_leads_nowhere_and_can_be_linked_to(book):
-    page = book().first
+def test_a_solution_is_closed_under_a_title_that_leads_nowhere_and_can_be_linked_to(built):
+    page = built.first
     (box,) = re.findall(r'<details[^>]*id="ex-one-solution".*?</details>', page, re.DOTALL)
     summary = re.search(r"<summary.*?</summary>", box, re.DOTALL)[0]
     assert "Solution to Exercise 1" in summary and "<a" not in summary and "long" not in summary
     assert not re.match(r"<details[^>]* open", box)
     assert r"It is <span" in box
     assert re.search(r'href="#ex-one-solution"><span class="[^"]*">an answer<', page)
+
+
+def test_what_the_reader_may_try_is_marked(built):
+    page = built.first
+    assert page.count("course-try") == 1
+    assert '<p class="course-try"><strong>Try</strong>' in page
 
 
 @pytest.mark.parametrize(
@@ -152,5 +164,5 @@ def test_a_solution_is_closed_under_a_title_that_leads_nowhere_and_can_be_linked
         r'close <span class="math[^"]*">\\\(d\\\)</span> there',
     ],
 )
-def test_a_formula_keeps_the_punctuation_around_it(book, kept):
-    assert re.search(kept, book().first)
+def test_a_formula_keeps_the_punctuation_around_it(built, kept):
+    assert re.search(kept, built.first)

@@ -146,7 +146,7 @@ SHOWN = """
   handle?.focus({preventScroll: true});
   const visible = [...player.querySelectorAll(".ntk-frame")].map(f => f.checkVisibility());
   const label = handle?.parentElement.querySelector(".ntk-label")?.innerText.trim();
-  const counts = handles.map(h => JSON.parse(h.dataset.texts).length);
+  const counts = handles.map(h => h.type === "range" ? Number(h.max) + 1 : h.options.length);
   const stride = counts.slice(0, place).reduce((product, count) => product * count, 1);
   const last = Number(handle?.value) === counts[place] - 1;
   return [visible.flatMap((v, i) => v ? [i] : []), label, last, stride];

@@ -66,6 +66,19 @@ class _KeepTogether(SphinxPostTransform):
                 _shorten(siblings[place - 1], 0, -len(left))
 
 
+class _MarkTries(SphinxPostTransform):
+    """What the reader is to do looks like it: paragraphs that begin with **Try**."""
+
+    default_priority = 900
+
+    def run(self, **_options: Any) -> None:
+        for paragraph in self.document.findall(nodes.paragraph):
+            # In front of emphasis MyST puts an empty text.
+            first = next((child for child in paragraph.children if child.astext()), None)
+            if isinstance(first, nodes.strong) and first.astext() == "Try":
+                paragraph["classes"].append("course-try")
+
+
 def _shorten(text: nodes.Text, start: int, end: int | None) -> None:
     text.parent.replace(text, nodes.Text(text[start:end]))
 
@@ -143,6 +156,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "sphinxcontrib.bibtex.style.referencing", "author_year_round", _RoundAuthorYear
     )
     app.add_post_transform(_KeepTogether)
+    app.add_post_transform(_MarkTries)
     app.connect("config-inited", _without_live_code)
     # Before the extension that would otherwise describe the page, raw TeX included.
     app.connect("html-page-context", _describe, priority=400)
