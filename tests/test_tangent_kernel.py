@@ -224,28 +224,6 @@ def test_images_through_a_convolution():
     close(empirical_ntk(apply, params, x1, x2, block_size=2), expected, 1e-5)
 
 
-@pytest.mark.once
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_flax_and_equinox():
-    import equinox as eqx
-    from flax import linen, nnx
-
-    x = normal(0, 4, 3, dtype=jnp.float32)
-    model = linen.Sequential([linen.Dense(5), jnp.tanh, linen.Dense(2)])
-    params = model.init(jax.random.key(0), x)
-    close(empirical_ntk(model.apply, params, x), jacobian_kernel(model.apply, params, x), 1e-5)
-
-    graph, state = nnx.split(nnx.Linear(3, 2, rngs=nnx.Rngs(0)))
-    apply = lambda state, x: nnx.merge(graph, state)(x)  # noqa: E731
-    close(empirical_ntk(apply, state, x), jacobian_kernel(apply, state, x), 1e-5)
-
-    module = eqx.nn.MLP(3, 2, 5, 1, activation=jnp.tanh, dtype=jnp.float32, key=jax.random.key(0))
-    arrays, static = eqx.partition(module, eqx.is_inexact_array)
-    apply = lambda p, x: jax.vmap(eqx.combine(p, static))(x)  # noqa: E731
-    kernel = empirical_ntk(lambda model, x: jax.vmap(model)(x), module, x)
-    close(kernel, jacobian_kernel(apply, arrays, x), 1e-5)
-
-
 class Unhashable:
     """A model made of dense layers that compares by value and so has no hash."""
 
@@ -361,9 +339,9 @@ def test_symmetric_case_does_half_the_work(method, block_size, n, monkeypatch):
         steps.append(len(xs))
         return scan(f, init, xs, *args, **kwargs)
 
-    def measured(static, leaves, left, right):
+    def measured(model, left, right):
         sizes.append(len(left) * len(right))
-        return block(static, leaves, left, right)
+        return block(model, left, right)
 
     network = mlp((4, 1), activation="tanh")
     params, x = network.init(jax.random.key(0), 3), normal(0, n, 3)

@@ -354,7 +354,7 @@ def label_free(apply=APPLY, params=PARAMS, member=MEMBER, **changed):
     "call, message",
     [
         (lambda: wl.tangent_features(TWO, START, MEMBER.points), "apply must return"),
-        (lambda: wl.tangent_features(APPLY, PARAMS, jnp.zeros(2)), "x must have 2 axes"),
+        (lambda: wl.tangent_features(APPLY, PARAMS, jnp.zeros(2)), r"x must have shape \[N, 2\]"),
         (lambda: wl.promised_edge(-1.0, 1.0), "accuracy must be at least 0"),
         (lambda: wl.promised_edge(1.0, 0.0), "scale must be greater than 0"),
         (lambda: wl.promised_edge(1.0, 1.0, bias=-1.0), "bias must be at least 0"),
@@ -379,7 +379,10 @@ def label_free(apply=APPLY, params=PARAMS, member=MEMBER, **changed):
             lambda: wl.average_tangent_kernel(TurningModel((), (0,)), jnp.zeros(()), MEMBER.points),
             "path must have an axis of T",
         ),
-        (lambda: wl.average_tangent_kernel(APPLY, PATH, jnp.zeros(2)), "x must have 2 axes"),
+        (
+            lambda: wl.average_tangent_kernel(APPLY, PATH, jnp.zeros(2)),
+            r"x must have shape \[N, 2\]",
+        ),
         (lambda: wl.promised_average_edge(-0.1, 1, 1, 1), "gamma must be at least 0"),
         (lambda: wl.promised_average_edge(0.1, -1, 1, 1), "accuracy must be at least 0"),
         (lambda: wl.promised_average_edge(0.1, 1, 0, 1), "scale must be greater than 0"),

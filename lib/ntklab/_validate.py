@@ -52,6 +52,15 @@ def floating(name: str, value: Any, *, ndim: int | None = None, min_ndim: int = 
     return array
 
 
+def in_range(name: str, finite: Any, what: str, dtype: Any) -> None:
+    """Raise for a result that left the range of its dtype, blamed on the argument `name`."""
+    if concrete(finite) and not finite:
+        raise ValueError(
+            f"{name} must give a finite {what} in {dtype}, which ends at "
+            f"{float(jnp.finfo(dtype).max):.2g}; got NaN or infinity in it"
+        )
+
+
 def whole(name: str, value: Array | np.ndarray) -> Array:
     """An array of integers as JAX holds it; one that 32 bits would cut is refused."""
     array = jnp.asarray(value)
@@ -153,6 +162,22 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def standard_deviations(w_std: Any, b_std: Any, dtype: Any) -> tuple[float, float]:
+    """`w_std` > 0 and `b_std` >= 0 whose squares, the variances, `dtype` can hold."""
+    limits = jnp.finfo(dtype)
+    smallest = {"w_std": float(limits.tiny), "b_std": 0.0}
+    largest = float(limits.max)
+    numbers = number("w_std", w_std, above=0), number("b_std", b_std, at_least=0)
+    for (name, least), std in zip(smallest.items(), numbers, strict=True):
+        # The product, not the power, which raises where it overflows.
+        if not least <= std * std <= largest:
+            raise ValueError(
+                f"{name} must have a square from {least:.2g} to {largest:.2g}, as {limits.dtype} "
+                f"holds it, got {std:g}"
+            )
+    return numbers
 
 
 def probability(name: str, value: Any) -> float:

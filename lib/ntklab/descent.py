@@ -9,29 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from ntklab import _validate
+from ntklab import _validate, models
+from ntklab.models import Apply, Model
 from ntklab.problems import Distribution, DistributionArrays, distribution_arrays
 
 __all__ = [
     "ESTIMATES",
     "LOGISTIC",
     "SQUARE",
-    "Apply",
     "Descent",
     "SmoothLoss",
     "checked_loss",
-    "checked_model",
     "descend",
     "loss_decrease",
     "mean_loss",
     "mean_slope",
     "population_loss",
 ]
-
-Apply = Callable[[Any, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -243,7 +239,7 @@ def descend(
 
     Args:
         apply: `apply(params, x) -> [N]` or `[N, 1]`.
-        params: where to start, a pytree of floating-point arrays.
+        params: where to start; `models` says what of it is trained.
         distribution: whose loss is descended.
         step_size: $\eta > 0$.
         steps: T.
@@ -254,7 +250,7 @@ def descend(
 
     Raises:
         ValueError: for an unknown estimate, a negative accuracy, a step size that is not positive,
-            or a model with more than one output.
+            a model with more than one output, or one whose loss at the start is not finite.
 
     Source: M21, equations (1) and (2).
 
@@ -271,32 +267,31 @@ def descend(
     steps = _validate.integer("steps", steps, at_least=0)
     _validate.choice("estimate", estimate, ESTIMATES)
     key = jax.random.key(_validate.integer("seed", seed, at_least=0))
-    params = checked_model(apply, params, data.points)
+    model = models.view(apply, params, data.points.dtype)
+    model.batch_output("distribution.points", data.points, single=True)
     # Which estimate it is enters as numbers, so that all of them are one compiled program.
     errors = tuple(tau if estimate == name else 0.0 for name in ("random", "smallest"))
-    end, losses, norms = _descend(
-        params, data, key, eta, errors, apply=apply, loss=loss, steps=steps
-    )
-    return Descent(params, end, losses, norms, eta, tau, loss)
+    end, losses, norms = _descend(model, data, key, eta, errors, loss=loss, steps=steps)
+    if _validate.concrete(losses):
+        finite = np.isfinite(losses[0]) and np.isfinite(norms[0])
+        _validate.in_range("distribution.points", finite, "loss at the start", losses.dtype)
+    return Descent(model.params(), model.at(end).params(), losses, norms, eta, tau, loss)
 
 
-@functools.partial(jax.jit, static_argnames=("apply", "loss", "steps"))
+@functools.partial(jax.jit, static_argnames=("loss", "steps"))
 def _descend(
-    params: Any,
+    model: Model,
     data: DistributionArrays,
     key: Array,
     eta: Any,
     errors: tuple[Any, ...],
     *,
-    apply: Apply,
     loss: SmoothLoss,
     steps: int,
-) -> tuple[Any, Array, Array]:
-    flat, unravel = ravel_pytree(params)
-
+) -> tuple[tuple[Array, ...], Array, Array]:
     @jax.value_and_grad
     def objective(theta: Array) -> Array:
-        return mean_loss(loss, jnp.ravel(apply(unravel(theta), data.points)), data)
+        return mean_loss(loss, jnp.ravel(model.at_flat(theta)(data.points)), data)
 
     def step(theta: Array, t: Array) -> tuple[Array, tuple[Array, Array]]:
         value, slope = objective(theta)
@@ -306,38 +301,8 @@ def _descend(
         chosen = shortened + errors[0] / jnp.linalg.norm(direction) * direction
         return theta - eta * chosen, (value, norm)
 
-    end, (losses, norms) = jax.lax.scan(step, flat, jnp.arange(steps))
+    end, (losses, norms) = jax.lax.scan(step, model.flat(), jnp.arange(steps))
     value, slope = objective(end)
     losses = jnp.append(losses.astype(value.dtype), value)
-    return unravel(end), losses, jnp.append(norms.astype(value.dtype), jnp.linalg.norm(slope))
-
-
-def checked_model(apply: Any, params: Any, points: Array) -> Any:
-    """The parameters as arrays of the points' dtype, for a model with one output.
-
-    Args:
-        apply: `apply(params, x) -> [N]` or `[N, 1]`.
-        params: a pytree of floating-point arrays.
-        points: `[N, n]`.
-
-    Raises:
-        ValueError: for parameters that are none, or outputs of another shape.
-
-    Examples:
-        >>> float(checked_model(lambda w, x: w * x[:, 0], 2, jnp.ones((3, 1))))
-        2.0
-    """
-    if not callable(apply):
-        raise ValueError(f"apply must be a function of (params, x), got {apply!r}")
-    leaves, tree = jax.tree.flatten(params)
-    if not leaves:
-        raise ValueError("params must have floating-point leaves to differentiate, got none")
-    checked = [
-        _validate.floating("params", leaf, min_ndim=0).astype(points.dtype) for leaf in leaves
-    ]
-    params = jax.tree.unflatten(tree, checked)
-    output = jax.eval_shape(apply, params, points)
-    shape = getattr(output, "shape", None)
-    if shape not in ((len(points),), (len(points), 1)):
-        raise ValueError(f"apply must return [N] or [N, 1] with N = {len(points)}, got {shape}")
-    return params
+    norms = jnp.append(norms.astype(value.dtype), jnp.linalg.norm(slope))
+    return model.at_flat(end).trained, losses, norms

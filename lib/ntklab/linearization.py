@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from ntklab import _validate, networks
+from ntklab import _validate, models, networks
 
 __all__ = [
     "SMOOTHNESS",
@@ -39,16 +39,18 @@ def linearize(apply: Callable[[Any, Array], Array], params: Any) -> Callable[[An
     \theta_0), \theta - \theta_0\rangle$.
 
     Args:
-        apply: any differentiable model, `apply(params, x) -> outputs`.
-        params: the point of expansion $\theta_0$, a pytree of floating-point arrays.
+        apply: any differentiable model, `apply(params, x) -> outputs`; for inputs of several axes
+            `[N, ...]` the outputs are `[N, ...]` too.
+        params: the point of expansion $\theta_0$, a pytree; `models` says what of it is trained.
 
     Returns:
-        A model with the signature of `apply`, affine in its parameters. One evaluation costs one
-        Jacobian–vector product; no Jacobian is formed.
+        A model with the signature of `apply`, affine in what is trained; all other leaves are
+        those of `params`. One evaluation costs one Jacobian–vector product; no Jacobian is formed.
 
     Raises:
-        ValueError: if `apply` is not callable; on a call, if the parameters have another structure
-            or other shapes than `params`.
+        ValueError: if `apply` is not callable or nothing is trained; on a call, for parameters of
+            another structure, other shapes or dtypes than `params`, inputs with NaN, outputs that
+            are no real array, or beyond the range of their dtype.
 
     Source: S24, equation (14.1) and section 14.1.3.
 
@@ -60,21 +62,29 @@ def linearize(apply: Callable[[Any, Array], Array], params: Any) -> Callable[[An
         >>> bool(jnp.allclose(tangent(W0, x), network.apply(W0, x)))
         True
     """
-    if not callable(apply):
-        raise ValueError(f"apply must be a function of (params, x), got {apply!r}")
-    params = jax.tree.map(lambda leaf: _validate.floating("params", leaf, min_ndim=0), params)
-    structure: Any = jax.tree.structure(params)
-    shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
+    model = models.view(apply, params)
+    known = set()  # inputs, by shape and dtype, for which the outputs have been looked at
 
-    def tangent(theta: Any, x: Array) -> Array:
-        found: Any = jax.tree.structure(theta)
-        if found != structure:
-            raise ValueError(f"params must have the structure {structure}, got {found}")
-        if (found_shapes := [jnp.shape(leaf) for leaf in jax.tree.leaves(theta)]) != shapes:
-            raise ValueError(f"params must have the shapes {shapes}, got {found_shapes}")
-        change = jax.tree.map(jnp.subtract, theta, params)
-        value, slope = jax.jvp(lambda p: apply(p, x), (params,), (change,))
-        return value + slope
+    def tangent(theta: Any, x: Any) -> Array:
+        moved = model.matching(theta)
+        if not isinstance(x, Array) or (x.shape, x.dtype) not in known:
+            x = models.inputs("x", x, apply, min_ndim=0)
+            output = model.output("x", x)
+            if x.ndim > 1 and output.shape[:1] != x.shape[:1]:
+                raise ValueError(
+                    f"apply must return [N, ...] for inputs [N, ...], here {x.shape}, got "
+                    f"{output.shape}"
+                )
+            known.add((x.shape, x.dtype))
+        change = tuple(map(jnp.subtract, moved, model.trained))
+        value, slope = jax.jvp(lambda p: model.at(p)(x), (model.trained,), (change,))
+        result = value + slope
+        if _validate.concrete(result) and not np.all(np.isfinite(result)):
+            for leaf in moved:
+                _validate.floating("params", leaf, min_ndim=0)
+            models.inputs("x", x, apply, min_ndim=0)
+            _validate.in_range("x", False, "expansion", result.dtype)
+        return result
 
     return tangent
 

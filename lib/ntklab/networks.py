@@ -134,7 +134,8 @@ def activation_function(activation: str | type_of_activation) -> type_of_activat
         activation: the name or the callable.
 
     Raises:
-        ValueError: for an unknown name, or something that is not callable or not hashable.
+        ValueError: for an unknown name, or something that is not callable, not hashable, or not
+            made of JAX operations, such as `np.tanh`.
 
     Examples:
         >>> float(activation_function("relu")(jnp.float32(-1.0)))
@@ -152,7 +153,38 @@ def activation_function(activation: str | type_of_activation) -> type_of_activat
             "activation must be hashable: compiled programs are found again by it; "
             f"got {activation!r}"
         ) from error
+    _check_traceable(activation)
     return activation
+
+
+@functools.lru_cache(maxsize=128)
+def _check_traceable(activation: type_of_activation) -> None:
+    """Raise for a function of NumPy or of plain Python: JAX cannot differentiate it."""
+    try:
+        # In a function of its own: JAX keeps a weak reference, which NumPy's do not allow.
+        jax.eval_shape(lambda z: activation(z), jax.ShapeDtypeStruct((), jnp.result_type(float)))
+    except jax.errors.JAXTypeError as error:
+        raise ValueError(
+            "activation must be made of JAX operations, such as jnp.tanh for np.tanh, got "
+            f"{activation!r}"
+        ) from error
+    except Exception:  # it may want an axis: what it does to a layer shows there
+        return
+
+
+def _activated(activation: type_of_activation, z: Array) -> Array:
+    """σ(z), of z's shape and of real numbers."""
+    try:
+        a = activation(z)
+    except TypeError as error:
+        raise ValueError(f"activation must be a function of one array: {error}") from error
+    if getattr(a, "shape", None) != z.shape or not jnp.issubdtype(a.dtype, jnp.floating):
+        got = f"{a.dtype}{list(a.shape)}" if hasattr(a, "dtype") else type(a).__name__
+        raise ValueError(
+            f"activation must give real numbers in the shape that it takes, {list(z.shape)}, "
+            f"got {got}"
+        )
+    return a
 
 
 def mlp(
@@ -188,7 +220,7 @@ def mlp(
 
     Raises:
         ValueError: for widths that are not positive integers, an unknown activation or
-            parameterization, `w_std <= 0` or `b_std < 0`.
+            parameterization, `w_std <= 0` or `b_std < 0`, and squares of them beyond the dtype.
 
     Source: B23, section 2.2, with fan-in in place of fan-out; S24, section 14.1.
 
@@ -202,8 +234,7 @@ def mlp(
         _validate.widths("widths", widths),
         activation_function(activation),
         _validate.choice("parameterization", parameterization, PARAMETERIZATIONS),
-        _validate.number("w_std", w_std, above=0),
-        _validate.number("b_std", b_std, at_least=0),
+        *_validate.standard_deviations(w_std, b_std, jnp.float64),
     )
     return Network(model.init, model)
 
@@ -223,6 +254,7 @@ class _DenseStack:
         d = _validate.integer("d", d, at_least=1)
         dtype = _validate.floating_dtype("dtype", dtype)
         standard = self.parameterization == "standard"
+        _validate.standard_deviations(self.w_std, self.b_std, dtype)
         names = ("weight", "bias") if self.b_std > 0 else ("weight",)
         arrays: list[tuple[tuple[int, ...], float]] = []
         for fan_in, fan_out in zip((d, *self.widths[:-1]), self.widths, strict=True):
@@ -249,14 +281,16 @@ class _DenseStack:
         activations = x
         for index, layer in enumerate(params):
             fan_out, fan_in = layer["weight"].shape
+            z = activations @ layer["weight"].T
+            _validate.standard_deviations(self.w_std, self.b_std, z.dtype)
             weight_gain, bias_gain = self._gains(fan_in, fan_out)
             layers.append(DenseLayer(activations, weight_gain, bias_gain))
-            z = weight_gain * (activations @ layer["weight"].T)
+            z = weight_gain * z
             if self.b_std > 0:
                 z = z + bias_gain * layer["bias"]
             if offsets is not None:
                 z = z + offsets[index]
-            activations = self.activation(z) if index < len(params) - 1 else z
+            activations = _activated(self.activation, z) if index < len(params) - 1 else z
         return activations, tuple(layers)
 
     def two_layer(self, params: Any) -> TwoLayer:
@@ -381,7 +415,7 @@ class _Shallow:
         if offsets is not None:
             z = z + offsets[0]
         a = np.frombuffer(self.output_weights) / np.sqrt(self.width)
-        output = self.activation(z) @ jnp.asarray(a, dtype=z.dtype)
+        output = _activated(self.activation, z) @ jnp.asarray(a, dtype=z.dtype)
         return output[:, None], (DenseLayer(x, 1.0, 0.0),)
 
     def two_layer(self, params: Any) -> TwoLayer:

@@ -6,7 +6,6 @@ depth for `networks.mlp`. The chapter's entries of the ledger are at the end.
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +14,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Key
 
-from ntklab import _validate, networks
+from ntklab import _validate, models, networks
+from ntklab.models import Model
 from ntklab.networks import DenseModel
 
 __all__ = [
@@ -69,10 +69,10 @@ def empirical_ntk(
     Args:
         apply: `apply(params, x) -> [N, outputs]` or `[N]`; each row of the output may depend on
             the same row of x only. A function of Flax or Equinox will do.
-        params: a pytree. Its floating-point leaves are what is differentiated; all others
-            (integers, keys, functions) are passed through.
-        x1: inputs `[N1, ...]`, of any number of axes. Whole numbers, such as the tokens of a
-            sentence, stay whole for any model but the library's own networks.
+        params: a pytree; `models` says which of its leaves are trained. All others (integers,
+            keys, functions, running means) are passed through.
+        x1: inputs `[N1, ...]`, of any number of axes. The whole numbers of an array, such as the
+            tokens of a sentence, stay whole for any model but the library's own networks.
         x2: inputs `[N2, ...]`; by default x1.
         include_output: add $f_k(x) f_l(x')$, the kernel of M21's features (output, gradient).
         method: `auto` (layerwise where the model allows), `layerwise` or `jacobian`.
@@ -86,8 +86,10 @@ def empirical_ntk(
 
     Raises:
         ValueError: for inputs or parameters with NaN, shapes that do not fit, outputs that are not
-            `[N]` or `[N, outputs]`, no floating-point parameters, an unknown method, a block size
-            below 1, or `method="layerwise"` for a model that is not made of dense layers.
+            `[N]` or `[N, outputs]` for N inputs and for one, no trained parameters, an `apply` that
+            is not made of JAX operations, a kernel beyond the range of its dtype, an unknown
+            method, a block size below 1, or `method="layerwise"` for a model that is not made of
+            dense layers.
 
     Source: S24, equations (14.2) and (14.3); B23, section 2.1; `include_output`: M21, (5).
 
@@ -115,9 +117,10 @@ def empirical_ntk(
     if block_size is None:
         block_size = LAYERWISE_BLOCK if layerwise else JACOBIAN_BLOCK
     block_size = _validate.integer("block_size", block_size, at_least=1)
-    outputs = model.outputs(x1)
-    kernel = _blocked_ntk(model.leaves, x1, x2, model.static, include_output, layerwise, block_size)
-    return kernel[:, :, 0, 0] if outputs == 1 else kernel
+    output = model.batch_output("x1", x1)
+    kernel, finite = _blocked_ntk(model, x1, x2, include_output, layerwise, block_size)
+    _validate.in_range("x1", finite, "kernel", kernel.dtype)
+    return kernel if output.shape[1:] not in ((), (1,)) else kernel[:, :, 0, 0]
 
 
 def ntk_vector_product(
@@ -150,146 +153,52 @@ def ntk_vector_product(
     """
     model, x1, x2 = _model_arguments(apply, params, x1, x2)
     right = x1 if x2 is None else x2
-    model.outputs(right)
+    expected = model.batch_output("x1" if x2 is None else "x2", right)
     vector = _validate.floating("vector", vector, min_ndim=1)
-    expected = jax.eval_shape(model.static.call, model.leaves, right)
     if vector.shape != expected.shape:
         raise ValueError(
             f"vector must have the shape {expected.shape} of the outputs at x2, got {vector.shape}"
         )
-    return _vector_product(model.leaves, x1, right, vector.astype(expected.dtype), model.static)
-
-
-@dataclass(frozen=True)
-class _Static:
-    """The part of a model that is not numbers, hashable: compiled kernels are found again by it."""
-
-    apply: Callable[[Any, Array], Array]
-    treedef: Any
-    trainable: tuple[bool, ...]
-    constants: tuple[Any, ...]
-
-    def params(self, leaves: "_Leaves") -> Any:
-        """The pytree that `apply` takes, put together again."""
-        trained, passed, constants = iter(leaves[0]), iter(leaves[1]), iter(self.constants)
-        merged = []
-        for flag in self.trainable:
-            constant = None if flag else next(constants)
-            is_array = isinstance(constant, _ArrayLeaf)
-            merged.append(next(trained) if flag else next(passed) if is_array else constant)
-        return jax.tree.unflatten(self.treedef, merged)
-
-    def call(self, leaves: "_Leaves", x: Array) -> Any:
-        """`apply` as a function of the model's arrays."""
-        return self.apply(self.params(leaves), x)
-
-
-class _Once(_Static):
-    """A model that cannot be hashed is known by identity: compiled at each call, but correct."""
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-
-class _ArrayLeaf(NamedTuple):
-    """Stands in the static part for an array that is not trained."""
-
-
-class _Leaves(NamedTuple):
-    """The arrays of a model: those that are differentiated, and all others."""
-
-    trained: tuple[Array, ...]
-    passed: tuple[Any, ...]
-
-
-class _Model(NamedTuple):
-    static: _Static
-    leaves: _Leaves
-
-    def outputs(self, x: Array) -> int:
-        """The number of outputs, from shapes alone."""
-        output = jax.eval_shape(self.static.call, self.leaves, x)
-        shape = getattr(output, "shape", None)
-        if shape is None or len(shape) not in (1, 2) or shape[0] != x.shape[0] or 0 in shape:
-            raise ValueError(
-                f"apply must return [N] or [N, outputs] with N = {x.shape[0]}, got "
-                f"{shape if shape is not None else type(output).__name__}"
-            )
-        if not jnp.issubdtype(output.dtype, jnp.floating):
-            raise ValueError(f"apply must return real numbers, got dtype {output.dtype}")
-        return int(shape[1]) if len(shape) == 2 else 1
+    product, finite = _vector_product(model, x1, right, vector.astype(expected.dtype))
+    _validate.in_range("x1", finite, "product", product.dtype)
+    return product
 
 
 def _model_arguments(
     apply: Any, params: Any, x1: Any, x2: Any
-) -> tuple[_Model, Array, Array | None]:
-    if not callable(apply):
-        raise ValueError(f"apply must be a function of (params, x), got {apply!r}")
-    whole = not isinstance(apply, DenseModel)
-    x1 = _inputs("x1", x1, whole)
+) -> tuple[Model, Array, Array | None]:
+    model = models.view(apply, params)
+    x1 = models.inputs("x1", x1, apply)
     if x2 is not None:
-        x2 = _inputs("x2", x2, whole)
+        x2 = models.inputs("x2", x2, apply)
         _validate.same_dimension("x1", x1, "x2", x2)
-    trained, passed, constants, flags = [], [], [], []
-    leaves, treedef = jax.tree.flatten(params)
-    for leaf in leaves:
-        is_array = isinstance(leaf, Array | np.ndarray | np.generic)
-        if isinstance(leaf, complex) or (
-            is_array and jnp.issubdtype(leaf.dtype, jnp.complexfloating)
-        ):
-            raise ValueError(f"params must be real, got {leaf!r}")
-        flag = isinstance(leaf, float) or (is_array and jnp.issubdtype(leaf.dtype, jnp.floating))
-        flags.append(bool(flag))
-        if flag:
-            trained.append(_validate.floating("params", leaf, min_ndim=0))
-        elif is_array:
-            passed.append(leaf)
-            constants.append(_ArrayLeaf())
-        else:
-            constants.append(leaf)
-    if not trained:
-        raise ValueError("params must have floating-point leaves to differentiate, got none")
-    static = _Static(apply, treedef, tuple(flags), tuple(constants))
-    try:
-        hash(static)
-    except TypeError:
-        static = _Once(apply, treedef, tuple(flags), tuple(constants))
-    return _Model(static, _Leaves(tuple(trained), tuple(passed))), x1, x2
+    return model, x1, x2
 
 
-def _inputs(name: str, value: Any, whole: bool) -> Array:
-    """Inputs of a model: real numbers, or `whole` ones as they are."""
-    array = _validate.floating(name, value, min_ndim=1)
-    if whole and isinstance(value, Array | np.ndarray) and np.issubdtype(value.dtype, np.integer):
-        array = _validate.whole(name, value)
-    if array.shape[0] == 0:
-        raise ValueError(f"{name} must hold at least one input, got shape {array.shape}")
-    return array
-
-
-@functools.partial(jax.jit, static_argnames=("static",))
-def _vector_product(leaves: _Leaves, x1: Array, x2: Array, vector: Array, static: _Static) -> Array:
-    trained, passed = leaves.trained, leaves.passed
+@jax.jit
+def _vector_product(model: Model, x1: Array, x2: Array, vector: Array) -> tuple[Array, Array]:
     with jax.default_matmul_precision("highest"):
-        _, pullback = jax.vjp(lambda p: static.call(_Leaves(p, passed), x2), trained)
+        _, pullback = jax.vjp(lambda p: model.at(p)(x2), model.trained)
         (direction,) = pullback(vector)
-        return jax.jvp(lambda p: static.call(_Leaves(p, passed), x1), (trained,), (direction,))[1]
+        product = jax.jvp(lambda p: model.at(p)(x1), (model.trained,), (direction,))[1]
+    return product, jnp.all(jnp.isfinite(product))
 
 
-@functools.partial(jax.jit, static_argnames=("static", "include_output", "layerwise", "block_size"))
+@functools.partial(jax.jit, static_argnames=("include_output", "layerwise", "block_size"))
 def _blocked_ntk(
-    leaves: _Leaves,
+    model: Model,
     x1: Array,
     x2: Array | None,
-    static: _Static,
     include_output: bool,
     layerwise: bool,
     block_size: int,
-) -> Array:
-    """The kernel `[N1, N2, K, K]`; with `x2=None` blocks below the diagonal are mirrored."""
+) -> tuple[Array, Array]:
+    """The kernel `[N1, N2, K, K]`, and whether it is finite; with `x2=None` blocks below the
+    diagonal are mirrored.
+    """
     symmetric = x2 is None
     right = x1 if x2 is None else x2
-    output = jax.eval_shape(static.call, leaves, x1)
+    output = model.output("x1", x1)
     outputs = output.shape[1] if output.ndim == 2 else 1
     block = _layerwise_block if layerwise else _jacobian_block
     rows = max(1, block_size if layerwise else block_size // outputs)
@@ -303,14 +212,15 @@ def _blocked_ntk(
 
     def compute(left: Array, right: Array) -> Array:
         with jax.default_matmul_precision("highest"):
-            kernel = block(static, leaves, left, right)
+            kernel = block(model, left, right)
             if include_output:
-                f1, f2 = (_two_axes(static.call(leaves, x)) for x in (left, right))
+                f1, f2 = (_two_axes(model(x)) for x in (left, right))
                 kernel = kernel + f1[:, None, :, None] * f2[None, :, None, :]
         return kernel
 
     if n1 <= rows and n2 <= columns:
-        return compute(x1, right)
+        kernel = compute(x1, right)
+        return kernel, jnp.all(jnp.isfinite(kernel))
 
     rows, columns = min(rows, n1), min(columns, n2)
     row_starts, column_starts = _starts(n1, rows), _starts(n2, columns)
@@ -328,7 +238,7 @@ def _blocked_ntk(
         matrices = kernel.transpose(2, 3, 0, 1)
         mirrored = jnp.triu(matrices, 1).transpose(1, 0, 3, 2)
         kernel = (jnp.triu(matrices) + mirrored).transpose(2, 3, 0, 1)
-    return kernel
+    return kernel, jnp.all(jnp.isfinite(kernel))
 
 
 def _starts(size: int, block: int) -> list[int]:
@@ -340,11 +250,11 @@ def _two_axes(output: Array) -> Array:
     return output[:, None] if output.ndim == 1 else output
 
 
-def _layerwise_block(static: _Static, leaves: _Leaves, left: Array, right: Array) -> Array:
-    model, params = static.apply, static.params(leaves)
-    assert isinstance(model, DenseModel)
-    layers1, signals1 = _signals(model, params, left)
-    layers2, signals2 = _signals(model, params, right)
+def _layerwise_block(model: Model, left: Array, right: Array) -> Array:
+    dense, params = model.apply, model.params()
+    assert isinstance(dense, DenseModel)
+    layers1, signals1 = _signals(dense, params, left)
+    layers2, signals2 = _signals(dense, params, right)
     kernel = jnp.zeros((), left.dtype)
     for layer1, layer2, b1, b2 in zip(layers1, layers2, signals1, signals2, strict=True):
         activations = layer1.weight_gain**2 * (layer1.inputs @ layer2.inputs.T)
@@ -370,17 +280,15 @@ def _signals(
     return layers, signals
 
 
-def _jacobian_block(static: _Static, leaves: _Leaves, left: Array, right: Array) -> Array:
-    trained, passed = leaves.trained, leaves.passed
-
+def _jacobian_block(model: Model, left: Array, right: Array) -> Array:
     def outputs(p: tuple[Array, ...], x: Array) -> Array:
-        return _two_axes(static.call(_Leaves(p, passed), x))
+        return _two_axes(model.at(p)(x))
 
     def gradients(row: Array) -> tuple[Array, ...]:
         """The gradients of all outputs at one input, each leaf `[K, ...]`."""
-        return jax.jacrev(lambda p: outputs(p, row[None])[0])(trained)
+        return jax.jacrev(lambda p: outputs(p, row[None])[0])(model.trained)
 
-    _, pushforward = jax.linearize(lambda p: outputs(p, right), trained)
+    _, pushforward = jax.linearize(lambda p: outputs(p, right), model.trained)
     kernel = jax.vmap(jax.vmap(pushforward))(jax.vmap(gradients)(left))
     return kernel.transpose(0, 2, 1, 3)
 
@@ -432,7 +340,8 @@ def infinite_ntk(
     Raises:
         ValueError: for points that are not `[N, d]` or have NaN, an unknown activation or one that
             is not finite and elementwise, a negative depth or standard deviation, a quadrature
-            order below 2, or one for which doubling it changes a diagonal entry by more than 3 %.
+            order below 2, one for which doubling it changes a diagonal entry by more than 3 %, or
+            a kernel beyond the range of its dtype.
 
     Source: S24, section 14.1.2 and B23, section 2.2, from Jacot et al. (2018); closed forms of
     Cho and Saul (2009) and Williams (1997).
@@ -442,7 +351,8 @@ def infinite_ntk(
         >>> infinite_ntk(x, depth=1).round(3).tolist()
         [[1.0, 0.159], [0.159, 1.0]]
     """
-    return _tangent(_layers(x1, x2, depth, activation, w_std, b_std, quadrature_order))
+    layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
+    return _in_range(*_tangent(layers))
 
 
 def nngp(
@@ -494,7 +404,7 @@ def layer_kernels(
         [0.5, 0.5]
     """
     layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return _propagated(layers.covariance, layers.derivative)
+    return _in_range(*_layer_shares(layers))
 
 
 def standard_ntk_limit(
@@ -525,13 +435,25 @@ def standard_ntk_limit(
     """
     depth = _validate.integer("depth", depth, at_least=1)
     layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return _growing_part(layers, b_std**2, w_std**2)
+    return _in_range(*_growing_part(layers, b_std**2, w_std**2))
+
+
+def _in_range(kernel: Array, finite: Array) -> Array:
+    _validate.in_range("x1", finite, "kernel at this depth and these gains", kernel.dtype)
+    return kernel
 
 
 @jax.jit
-def _growing_part(layers: "_Layers", b_var: Any, w_var: Any) -> Array:
+def _layer_shares(layers: "_Layers") -> tuple[Array, Array]:
+    shares = _propagated(layers.covariance, layers.derivative)
+    return shares, jnp.all(jnp.isfinite(shares))
+
+
+@jax.jit
+def _growing_part(layers: "_Layers", b_var: Any, w_var: Any) -> tuple[Array, Array]:
     grams = (layers.covariance - b_var) / w_var
-    return jnp.sum(_propagated(grams, layers.derivative)[1:], axis=0)
+    part = jnp.sum(_propagated(grams, layers.derivative)[1:], axis=0)
+    return part, jnp.all(jnp.isfinite(part))
 
 
 class _Layers(NamedTuple):
@@ -548,14 +470,14 @@ _State = tuple[Array, Array, Array, Array]
 
 
 @jax.jit
-def _tangent(layers: _Layers) -> Array:
+def _tangent(layers: _Layers) -> tuple[Array, Array]:
     def step(kernel: Array, layer: _Layers) -> tuple[Array, None]:
         return layer.covariance + layer.derivative * kernel, None
 
-    return jax.lax.scan(step, jnp.zeros_like(layers.covariance[0]), layers)[0]
+    kernel, _ = jax.lax.scan(step, jnp.zeros_like(layers.covariance[0]), layers)
+    return kernel, jnp.all(jnp.isfinite(kernel))
 
 
-@jax.jit
 def _propagated(kernels: Array, derivatives: Array) -> Array:
     """Each layer's kernel times the derivative kernels of all layers behind it."""
 
@@ -580,13 +502,15 @@ def _layers(
     x2 = x1 if x2 is None else _validate.points("x2", x2)
     _validate.same_dimension("x1", x1, "x2", x2)
     depth = _validate.integer("depth", depth, at_least=0)
-    w_var = _validate.number("w_std", w_std, above=0) ** 2
-    b_var = _validate.number("b_std", b_std, at_least=0) ** 2
+    w_std, b_std = _validate.standard_deviations(w_std, b_std, x1.dtype)
+    w_var, b_var = w_std**2, b_std**2
     order = _validate.integer("quadrature_order", quadrature_order, at_least=2)
     moments, finer = _moments(activation, order), _moments(activation, 2 * order)
     if moments is not finer and _validate.concrete(x1) and _validate.concrete(x2):
         _check_quadrature(jnp.concatenate([x1, x2]), depth, (moments, finer), w_var, b_var, order)
-    return _recursion(x1, x2, depth, moments, w_var, b_var)
+    layers, finite = _recursion(x1, x2, depth, moments, w_var, b_var)
+    _in_range(layers.covariance, finite)
+    return layers
 
 
 # Doubling the order may change the diagonal by this share: a kink costs 0.03 at order 7.
@@ -628,7 +552,7 @@ def _diagonal(x: Array, depth: int, moments: "_Moments", w_var: float, b_var: fl
 @functools.partial(jax.jit, static_argnames=("depth", "moments", "w_var", "b_var"))
 def _recursion(
     x1: Array, x2: Array, depth: int, moments: "_Moments", w_var: float, b_var: float
-) -> _Layers:
+) -> tuple[_Layers, Array]:
     scale = w_var / x1.shape[1]
     q1, q2 = (scale * jnp.sum(x**2, axis=1) + b_var for x in (x1, x2))
     q12 = scale * jnp.matmul(x1, x2.T, precision="highest") + b_var
@@ -649,10 +573,12 @@ def _recursion(
 
     # A loop, not `depth` copies of one program: a hundred layers compile as fast as two.
     _, layers = jax.lax.scan(layer, (q1, q2, first, opposite), length=depth)
-    return _Layers(
+    layers = _Layers(
         jnp.concatenate([first[None], layers.covariance]),
         jnp.concatenate([jnp.ones_like(first)[None], layers.derivative]),
     )
+    finite = [jnp.all(jnp.isfinite(kernels)) for kernels in layers]
+    return layers, finite[0] & finite[1]
 
 
 def _same_rows(x1: Array, x2: Array) -> Array:

@@ -15,22 +15,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from ntklab import _validate
+from ntklab import _validate, models
 from ntklab.cube import character, subset_number
 from ntklab.descent import (
     SQUARE,
-    Apply,
     Descent,
     SmoothLoss,
-    checked_model,
     loss_decrease,
     mean_loss,
     mean_slope,
 )
 from ntklab.edges import edge
+from ntklab.models import Apply, Model
 from ntklab.problems import Distribution, DistributionArrays, distribution_arrays
 
 __all__ = [
@@ -58,9 +56,7 @@ __all__ = [
 # --- the predictor that a run leads to ----------------------------------------------------------
 
 
-def tangent_features(
-    apply: Apply, params: Any, x: Float[Array | np.ndarray, "N n"]
-) -> Float[Array, "N p_and_one"]:
+def tangent_features(apply: Apply, params: Any, x: Any) -> Float[Array, "N p_and_one"]:
     r"""$\phi_\theta(x) = [f_\theta(x), \nabla_\theta f_\theta(x)]$, whose kernel is
     `empirical_ntk(…, include_output=True)`.
 
@@ -69,8 +65,8 @@ def tangent_features(
 
     Args:
         apply: `apply(params, x) -> [N]` or `[N, 1]`.
-        params: a pytree of floating-point arrays.
-        x: points.
+        params: a pytree; `models` says what of it is trained.
+        x: inputs `[N, ...]`.
 
     Raises:
         ValueError: for NaN or a model with more than one output.
@@ -81,18 +77,33 @@ def tangent_features(
         >>> tangent_features(selector, jnp.zeros(2), hypercube(2)[:1]).tolist()
         [[0.0, 2.0, 2.0]]
     """
-    x = _validate.points("x", x)
-    return _features(checked_model(apply, params, x), x, apply=apply)
+    x = models.inputs("x", x, apply)
+    return _finite_features(models.view(apply, params, _floating(x)), "x", x)
 
 
-@functools.partial(jax.jit, static_argnames=("apply",))
-def _features(params: Any, x: Array, *, apply: Apply) -> Array:
-    flat, unravel = ravel_pytree(params)
+def _floating(x: Array) -> Any:
+    """The dtype of the points, which trained leaves take too; None for whole numbers."""
+    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else None
+
+
+def _finite_features(model: Model, name: str, x: Array) -> Array:
+    model.batch_output(name, x, single=True)
+    features, finite = _features(model, x)
+    _validate.in_range(name, finite, "tangent feature", features.dtype)
+    return features
+
+
+@jax.jit
+def _features(model: Model, x: Array) -> tuple[Array, Array]:
+    flat = model.flat()
 
     def outputs(theta: Array) -> Array:
-        return jnp.ravel(apply(unravel(theta), x))
+        return jnp.ravel(model.at_flat(theta)(x))
 
-    return jnp.concatenate([outputs(flat)[:, None], jax.jacrev(outputs)(flat)], axis=1)
+    values = outputs(flat)
+    slopes = jax.jacrev(outputs)(flat).astype(values.dtype)
+    features = jnp.concatenate([values[:, None], slopes], axis=1)
+    return features, jnp.all(jnp.isfinite(features))
 
 
 def promised_edge(
@@ -202,9 +213,8 @@ def tangent_edge_from_descent(
         raise ValueError(f"run must be a Descent, got {type(run).__name__}")
     data, loss = distribution_arrays(distribution), run.loss
     tau = _validate.number("accuracy", run.accuracy if accuracy is None else accuracy, at_least=0)
-    features = np.asarray(
-        _features(checked_model(apply, run.start, data.points), data.points, apply=apply)
-    )
+    model = models.view(apply, run.start, data.points.dtype)
+    features = np.asarray(_finite_features(model, "distribution.points", data.points))
     local = _radius(features)
     radius = local if scale is None else _validate.number("scale", scale, above=0)
     if radius < local * (1 - 1e-5):
@@ -270,16 +280,18 @@ def label_free_run(
 
     Args:
         apply: `apply(params, x) -> [N]` or `[N, 1]`.
-        params: $\theta_0$, a pytree of floating-point arrays.
+        params: $\theta_0$; `models` says what of it is trained.
         distribution: of which the inputs count.
         step_size: $\eta > 0$.
         steps: T.
 
     Returns:
-        The path $\theta_0, \dots, \theta_T$: the pytree with an axis of T + 1 in front.
+        The path $\theta_0, \dots, \theta_T$: the pytree with an axis of T + 1 in front of its
+        trained leaves.
 
     Raises:
-        ValueError: for a step size that is not positive, or a model with more than one output.
+        ValueError: for a step size that is not positive, a model with more than one output, or one
+            whose first step is not finite.
 
     Source: M21, Theorem 5, whose proof it is; worked out in the chapter.
 
@@ -293,25 +305,30 @@ def label_free_run(
     data = distribution_arrays(distribution)
     eta = _validate.number("step_size", step_size, above=0)
     steps = _validate.integer("steps", steps, at_least=0)
-    params = checked_model(apply, params, data.points)
-    return _label_free_run(params, data.points, data.probabilities, eta, apply=apply, steps=steps)
+    model = models.view(apply, params, data.points.dtype)
+    model.batch_output("distribution.points", data.points, single=True)
+    path, finite = _label_free_run(model, data.points, data.probabilities, eta, steps=steps)
+    _validate.in_range("distribution.points", finite, "first step", data.points.dtype)
+    return model.at(path).params()
 
 
-@functools.partial(jax.jit, static_argnames=("apply", "steps"))
+@functools.partial(jax.jit, static_argnames=("steps",))
 def _label_free_run(
-    params: Any, points: Array, probabilities: Array, eta: Any, *, apply: Apply, steps: int
-) -> Any:
-    flat, unravel = ravel_pytree(params)
+    model: Model, points: Array, probabilities: Array, eta: Any, *, steps: int
+) -> tuple[tuple[Array, ...], Array]:
+    flat = model.flat()
 
     def energy(theta: Array) -> Array:
-        return probabilities @ jnp.ravel(apply(unravel(theta), points)) ** 2 / 2
+        return probabilities @ jnp.ravel(model.at_flat(theta)(points)) ** 2 / 2
 
     def step(theta: Array, _: None) -> tuple[Array, Array]:
         moved = theta - eta * jax.grad(energy)(theta)
         return moved, moved
 
     _, later = jax.lax.scan(step, flat, None, length=steps)
-    return jax.vmap(unravel)(jnp.concatenate([flat[None], later]))
+    path = jnp.concatenate([flat[None], later])
+    leaves = jax.vmap(lambda theta: model.at_flat(theta).trained)(path)
+    return leaves, jnp.all(jnp.isfinite(path[:2]))
 
 
 class AverageKernel(NamedTuple):
@@ -331,16 +348,14 @@ class AverageKernel(NamedTuple):
     radius: float
 
 
-def average_tangent_kernel(
-    apply: Apply, path: Any, x: Float[Array | np.ndarray, "N n"]
-) -> AverageKernel:
+def average_tangent_kernel(apply: Apply, path: Any, x: Any) -> AverageKernel:
     r"""The kernel $K = \mathbb E_{\theta\sim\mathcal W}\mathrm{NTK}_\theta$, $\mathcal W$ uniform
     on the points of a path.
 
     Args:
         apply: `apply(params, x) -> [N]` or `[N, 1]`.
         path: parameters with an axis of T + 1 in front, as `label_free_run` returns them.
-        x: points.
+        x: inputs `[N, ...]`.
 
     Returns:
         Features, which `edge` takes, with their rank, dimension and radius.
@@ -355,7 +370,7 @@ def average_tangent_kernel(
         >>> kernel.rank, kernel.dimension
         (2, 9)
     """
-    return _average(_features_along(apply, path, _validate.points("x", x)))
+    return _average(_features_along(apply, path, "x", models.inputs("x", x, apply)))
 
 
 def _average(stacked: np.ndarray) -> AverageKernel:
@@ -368,18 +383,21 @@ def _average(stacked: np.ndarray) -> AverageKernel:
     )
 
 
-def _features_along(apply: Any, path: Any, x: Array) -> np.ndarray:
+def _features_along(apply: Any, path: Any, name: str, x: Array) -> np.ndarray:
     """Features at every point of a path, `[T + 1, N, p + 1]`."""
-    path = jax.tree.map(np.asarray, path)
-    leaves = jax.tree.leaves(path)
+    model = models.view(apply, path, _floating(x))
+    # By NumPy: JAX would compile a program for each of the slices.
+    leaves = [np.asarray(leaf) for leaf in model.trained]
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
             f"path must have an axis of T + 1 in front of every leaf, got lengths {sorted(lengths)}"
         )
-    steps = [jax.tree.map(lambda leaf, t=t: leaf[t], path) for t in range(lengths.pop())]
-    features = [_features(checked_model(apply, p, x), x, apply=apply) for p in steps]
-    return np.stack([np.asarray(block) for block in features])
+    steps = [
+        model.at(tuple(_validate.from_numpy(leaf[t], leaf.dtype) for leaf in leaves))
+        for t in range(lengths.pop())
+    ]
+    return np.stack([np.asarray(_finite_features(step, name, x)) for step in steps])
 
 
 class Promise(NamedTuple):
@@ -502,7 +520,7 @@ def edge_from_label_free_run(
     """
     data = distribution_arrays(distribution)
     tau = _validate.number("accuracy", accuracy, at_least=0)
-    stacked = _features_along(apply, path, data.points)
+    stacked = _features_along(apply, path, "distribution.points", data.points)
     local = max(_radius(features) for features in stacked)
     radius = local if scale is None else _validate.number("scale", scale, above=0)
     if radius < local * (1 - 1e-5):
