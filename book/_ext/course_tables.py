@@ -76,18 +76,16 @@ class _FillTables(SphinxPostTransform):
         entries = list(ledger.all_results())
         rows = []
         for docname in sorted(executed, key=self._order):
-            data = executed[docname].get("exec_data")
-            if not data:
+            if not executed[docname].get("exec_data"):
                 continue
             chapter = docname.rsplit("/", 1)[-1]
             covered = sum(entry.chapter == chapter for entry in entries)
-            state = "runs" if data["succeeded"] else "fails"
             title = self.env.titles[docname].astext()
             chapter_link = link(self.env, "std", "doc", f"/{docname}", title)
             stated = _MINUTES.search(self.env.get_doctree(docname).astext())
-            times = [f"{minutes} min" for minutes in stated.groups()] if stated else ["–"] * 3
-            rows.append([chapter_link, str(covered), state, *times])
-        heads = ["Chapter", "On the ledger", "State", "To read", "With proofs", "To run"]
+            minutes = stated.groups() if stated else ["–"] * 3
+            rows.append([chapter_link, str(covered), *minutes])
+        heads = ["Chapter", "On the ledger", "Minutes to read", "With proofs", "To run"]
         return table(heads, rows, "course-status")
 
     def _order(self, docname: str) -> tuple[int, ...]:
