@@ -215,6 +215,7 @@ def failure(path: Path) -> str | None:
             with_extras(notebook, added),
             timeout=CELL_TIMEOUT,
             kernel_name="python3",
+            extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": str(path.parent)}},
         )
         client.execute()
