@@ -412,6 +412,9 @@ DRAWN = """
             p.top < box.bottom && box.top < p.bottom))
           found.push(`${link.textContent} overlaps another box`);
         places.push(box);
+        const edge = (part, side) => link.querySelector(part)?.getBoundingClientRect()[side];
+        if (edge(".marks", "left") < edge(".head", "right") + 4)
+          found.push(`the marks of ${link.textContent} touch its name`);
         const fill = getComputedStyle(rectangle).fill;
         for (const text of link.querySelectorAll("text")) {
           const words = text.getBoundingClientRect();

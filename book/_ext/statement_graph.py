@@ -418,8 +418,9 @@ def _lines(node: Node, width: float) -> list[str]:
 
 
 def _marks_fit(node: Node, width: float) -> bool:
-    # The head is bold, and the marks stand apart from it.
-    return not node.marks or 1.1 * text_width(f"{node.head} {node.marks}") <= width
+    # The head is bold, and so a sixth wider; the marks stand apart from it.
+    needed = 1.16 * text_width(node.head) + text_width(f"  {node.marks}")
+    return not node.marks or needed <= width
 
 
 def _extent(node: Node, lines: Sequence[str], box_width: float) -> tuple[float, float]:
