@@ -243,10 +243,14 @@ def builder(folder):
             "book/second.md": SECOND,
             "book/reference/errata.md": ERRATA,
         }
+        # A page without a text is taken away.
         texts |= {name.replace("__", "/") + ".md": text for name, text in pages.items()}
         for name, text in texts.items():
             path = source / name
             path.parent.mkdir(parents=True, exist_ok=True)
+            if text is None:
+                path.unlink()
+                continue
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 path.write_text(text, encoding="utf-8")
         warnings = io.StringIO()
@@ -417,7 +421,7 @@ def test_a_page_is_written_anew_when_another_uses_its_statements(book):
 
 def test_pages_that_are_gone_leave_nothing(book):
     book()
-    found = book(book__second="# Second\n\nNothing.\n")
+    found = book(index=INDEX.replace("book/second\n", ""), book__second=None)
     assert [*found.graph.statements] == ["def-words", "lem-start", "thm-middle"]
     assert found.graph.used_by("lem-start") == ["thm-middle"]
 
