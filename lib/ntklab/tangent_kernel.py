@@ -378,7 +378,7 @@ def nngp(
         [[0.5, 0.159], [0.159, 0.5]]
     """
     layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return layers.covariance[-1]
+    return _in_range(layers.covariance, layers.finite)[-1]
 
 
 def layer_kernels(
@@ -453,16 +453,17 @@ def _layer_shares(layers: "_Layers") -> tuple[Array, Array]:
 def _growing_part(layers: "_Layers", b_var: Any, w_var: Any) -> tuple[Array, Array]:
     grams = (layers.covariance - b_var) / w_var
     part = jnp.sum(_propagated(grams, layers.derivative)[1:], axis=0)
-    return part, jnp.all(jnp.isfinite(part))
+    return part, layers.finite & jnp.all(jnp.isfinite(part))
 
 
 class _Layers(NamedTuple):
     """Covariances of the layers' pre-activations, and derivative kernels: each `[depth + 1, N1,
-    N2]`, the first derivative kernel 1.
+    N2]`, the first derivative kernel 1; and whether all of them are finite.
     """
 
     covariance: Array
     derivative: Array
+    finite: Array
 
 
 # Variances of the points on both sides, covariances, and which pairs are opposite.
@@ -471,10 +472,12 @@ _State = tuple[Array, Array, Array, Array]
 
 @jax.jit
 def _tangent(layers: _Layers) -> tuple[Array, Array]:
-    def step(kernel: Array, layer: _Layers) -> tuple[Array, None]:
-        return layer.covariance + layer.derivative * kernel, None
+    def step(kernel: Array, layer: tuple[Array, Array]) -> tuple[Array, None]:
+        covariance, derivative = layer
+        return covariance + derivative * kernel, None
 
-    kernel, _ = jax.lax.scan(step, jnp.zeros_like(layers.covariance[0]), layers)
+    start = jnp.zeros_like(layers.covariance[0])
+    kernel, _ = jax.lax.scan(step, start, (layers.covariance, layers.derivative))
     return kernel, jnp.all(jnp.isfinite(kernel))
 
 
@@ -508,9 +511,7 @@ def _layers(
     moments, finer = _moments(activation, order), _moments(activation, 2 * order)
     if moments is not finer and _validate.concrete(x1) and _validate.concrete(x2):
         _check_quadrature(jnp.concatenate([x1, x2]), depth, (moments, finer), w_var, b_var, order)
-    layers, finite = _recursion(x1, x2, depth, moments, w_var, b_var)
-    _in_range(layers.covariance, finite)
-    return layers
+    return _recursion(x1, x2, depth, moments, w_var, b_var)
 
 
 # Doubling the order may change the diagonal by this share: a kink costs 0.03 at order 7.
@@ -552,7 +553,7 @@ def _diagonal(x: Array, depth: int, moments: "_Moments", w_var: float, b_var: fl
 @functools.partial(jax.jit, static_argnames=("depth", "moments", "w_var", "b_var"))
 def _recursion(
     x1: Array, x2: Array, depth: int, moments: "_Moments", w_var: float, b_var: float
-) -> tuple[_Layers, Array]:
+) -> _Layers:
     scale = w_var / x1.shape[1]
     q1, q2 = (scale * jnp.sum(x**2, axis=1) + b_var for x in (x1, x2))
     q12 = scale * jnp.matmul(x1, x2.T, precision="highest") + b_var
@@ -563,22 +564,20 @@ def _recursion(
     # Opposite points stay recognizable in the first layer only.
     nowhere = jnp.zeros_like(opposite)
 
-    def layer(state: _State, _: None) -> tuple[_State, _Layers]:
+    def layer(state: _State, _: None) -> tuple[_State, tuple[Array, Array]]:
         q1, q2, covariance, opposite = state
         cosine = _cosine(q1, q2, covariance, equal, opposite)
         value, derivative = moments.pair(q1, q2, cosine)
         q1, q2 = (w_var * moments.variance(q) + b_var for q in (q1, q2))
         covariance = _snapped(q1, q2, w_var * value + b_var, equal, nowhere)
-        return (q1, q2, covariance, nowhere), _Layers(covariance, w_var * derivative)
+        return (q1, q2, covariance, nowhere), (covariance, w_var * derivative)
 
     # A loop, not `depth` copies of one program: a hundred layers compile as fast as two.
-    _, layers = jax.lax.scan(layer, (q1, q2, first, opposite), length=depth)
-    layers = _Layers(
-        jnp.concatenate([first[None], layers.covariance]),
-        jnp.concatenate([jnp.ones_like(first)[None], layers.derivative]),
-    )
-    finite = [jnp.all(jnp.isfinite(kernels)) for kernels in layers]
-    return layers, finite[0] & finite[1]
+    _, (covariance, derivative) = jax.lax.scan(layer, (q1, q2, first, opposite), length=depth)
+    covariance = jnp.concatenate([first[None], covariance])
+    derivative = jnp.concatenate([jnp.ones_like(first)[None], derivative])
+    finite = jnp.all(jnp.isfinite(covariance)) & jnp.all(jnp.isfinite(derivative))
+    return _Layers(covariance, derivative, finite)
 
 
 def _same_rows(x1: Array, x2: Array) -> Array:
