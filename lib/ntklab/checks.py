@@ -140,7 +140,7 @@ class Check:
             return f"error {error:.2g}, allowed {self.tolerance:.2g}"
         if close is None:
             return ""
-        return f"{_percent(close)} of the bound"
+        return f"{_share(close)} the bound"
 
     def __str__(self) -> str:
         verdict = "holds" if self.holds else "FAILS"
@@ -160,7 +160,7 @@ class Checks(tuple[Check, ...]):
     Examples:
         >>> Checks([Check("λ_min", 0.2, ">", 0), Check("distance", 2.0, "<=", 1.0)])
         holds: λ_min = 0.2 > 0
-        FAILS: distance = 2 ≤ 1, 200 % of the bound
+        FAILS: distance = 2 ≤ 1, 2 times the bound
     """
 
     def __new__(cls, checks: Iterable[Check]) -> "Checks":
@@ -216,14 +216,16 @@ def table(bodies: Sequence[str], attributes: str = "") -> str:
     return f"{opening}<thead><tr>{head}</tr></thead>{''.join(bodies)}</table>"
 
 
-def _percent(share: float) -> str:
+def _share(share: float) -> str:
     """In whole percent; a small share keeps one digit, one just below the bound is not rounded up
-    to it.
+    to it, and one far beyond it is so many times the bound.
     """
+    if share >= 2:
+        return f"{share:.2g} times" if share < 1e5 else "over 100,000 times"
     percent = 100 * share
     if 99.5 <= percent < 100 - 1e-9:
-        return f"{math.floor(percent * 10) / 10:.1f} %"
-    return f"{percent:.0f} %" if percent >= 1 else f"{percent:.1g} %"
+        return f"{math.floor(percent * 10) / 10:.1f} % of"
+    return f"{percent:.0f} % of" if percent >= 1 else f"{percent:.1g} % of"
 
 
 def _single_number(name: str, value: Any) -> float:
