@@ -29,6 +29,7 @@ __all__ = [
     "parity_edges",
 ]
 
+#: A kernel as a function: K(x1, x2), `[N1, N2]`.
 Kernel = Callable[[Array, Array], Array]
 
 

@@ -293,6 +293,7 @@ class LeakyParities:
         return chosen
 
 
+#: A family of parities.
 ParityProblem = SparseParities | LeakyParities
 
 
