@@ -22,7 +22,6 @@ NOT_YET = (
     "leaky_parities",
     "linearization",
     "sparse_parities",
-    "tangent_kernel",
     "weak_learning",
 )
 

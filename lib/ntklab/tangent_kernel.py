@@ -59,12 +59,12 @@ def empirical_ntk(
 
     Two routes lead to the same matrix. The *layerwise* one serves models made of dense layers
     (`networks.DenseModel`): with activations $A_l$ and back-propagated signals $B_l$,
-    $\Theta = \sum_l \gamma_l^2\, (A_l A_l'^{\mathsf T}) \circ (B_l B_l'^{\mathsf T}) + \beta_l^2\,
-    B_l B_l'^{\mathsf T}$, and no gradient with respect to a weight is ever formed. The *Jacobian*
-    one serves everything else: the gradients of a block of rows are pushed through the linearized
-    model. Either way memory is bounded by the blocks; with `x2=None` those below the diagonal are
-    mirrored, not computed. In float64 and with smooth activations the routes agree to 1e-10, in
-    float32 to 1e-5; a ReLU whose sign flips near 0 can move single entries by more.
+    $\Theta = \sum_l \sigma_{w,l}^2\, (A_l A_l'^{\mathsf T}) \circ (B_l B_l'^{\mathsf T}) +
+    \sigma_{b,l}^2\, B_l B_l'^{\mathsf T}$, and no gradient with respect to a weight is ever formed.
+    The *Jacobian* one serves everything else: the gradients of a block of rows are pushed through
+    the linearized model. Either way memory is bounded by the blocks; with `x2=None` those below the
+    diagonal are mirrored, not computed. In float64 and with smooth activations the routes agree to
+    1e-10, in float32 to 1e-5; a ReLU whose sign flips near 0 can move single entries by more.
 
     Args:
         apply: `apply(params, x) -> [N, outputs]` or `[N]`; each row of the output may depend on
@@ -648,14 +648,14 @@ def _moments(activation: str | Activation, order: int) -> _Moments:
 
 @jax.custom_jvp
 def _angle_share(cosine: Array) -> Array:
-    """(π − θ)/π, with θ the angle: 1 for equal directions, 0 for opposite ones."""
+    """(π − ω)/π, with ω the angle: 1 for equal directions, 0 for opposite ones."""
     return jnp.arccos(-cosine) / np.pi  # exactly 0 at cosine -1, and 1 at cosine 1
 
 
 @_angle_share.defjvp
 def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (cosine,), (change,) = primals, tangents
-    # The derivative 1/(π sin θ) is infinite at θ = 0 and π, where the kernel has a cone: the mean
+    # The derivative 1/(π sin ω) is infinite at ω = 0 and π, where the kernel has a cone: the mean
     # over directions is 0 there.
     inside = jnp.abs(cosine) < 1
     sine = jnp.sqrt(jnp.where(inside, 1 - cosine**2, 1))
@@ -664,7 +664,7 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def _arc_cosine(cosine: Array) -> Array:
-    """(sin θ + (π − θ) cos θ)/π, the arc-cosine kernel of order 1; its derivative is order 0."""
+    """(sin ω + (π − ω) cos ω)/π, the arc-cosine kernel of order 1; its derivative is order 0."""
     sine = jnp.sqrt(jnp.maximum(1 - cosine**2, 0))
     return sine / np.pi + _angle_share(cosine) * cosine
 
@@ -677,9 +677,9 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
 
 def relu_angle_kernels(cosine: Any) -> tuple[Array, Array]:
     r"""$\operatorname E[\sigma(u)\sigma(v)]$ and $\operatorname E[\sigma'(u)\sigma'(v)]$ for ReLU
-    and standard normals u, v of correlation cos θ.
+    and standard normals u, v of correlation cos ω.
 
-    $\frac{\sin\theta + (\pi - \theta)\cos\theta}{2\pi}$ and $\frac{\pi - \theta}{2\pi}$: half the
+    $\frac{\sin\omega + (\pi - \omega)\cos\omega}{2\pi}$ and $\frac{\pi - \omega}{2\pi}$: half the
     arc-cosine kernels of order 1 and 0.
 
     Args:
@@ -743,7 +743,7 @@ def _hermite_moments(function: Activation, order: int) -> _Moments:
     projection, nodes = _hermite_projection(order)
 
     def coefficients(sigma: Activation, q: Array) -> Array:
-        """a_k(q) = E[σ(√q z) h_k(z)], `[N, order]`."""
+        """a_k(q) = E[σ(√q z) he_k(z)], `[N, order]`."""
         values = sigma(_sqrt(q)[:, None] * jnp.asarray(nodes, q.dtype))
         return jnp.matmul(values, jnp.asarray(projection, q.dtype), precision="highest")
 
@@ -789,16 +789,16 @@ def _mehler(a1: Array, a2: Array, cosine: Array) -> Array:
 
 @functools.lru_cache(maxsize=8)
 def _hermite_projection(order: int) -> tuple[np.ndarray, np.ndarray]:
-    """`[order, order]` weights w_i h_k(z_i) and the nodes z_i of Gauss–Hermite quadrature.
+    """`[order, order]` weights w_i he_k(z_i) and the nodes z_i of Gauss–Hermite quadrature.
 
-    h_k are the Hermite polynomials orthonormal under the standard normal law. With as many terms
+    he_k are the Hermite polynomials orthonormal under the standard normal law. With as many terms
     as nodes, Σ_k a_k² is the quadrature of σ²: the kernel's diagonal has the rule's full accuracy.
     """
     # SciPy is imported where it is used: it would add a half to the time that importing JAX takes.
     from scipy.special import roots_hermitenorm
 
     nodes, weights = roots_hermitenorm(order)
-    # √w_i h_k(z_i) is bounded, h_k(z_i) alone overflows at high order: recur on the former.
+    # √w_i he_k(z_i) is bounded, he_k(z_i) alone overflows at high order: recur on the former.
     table = np.zeros((order, order))
     table[0] = np.sqrt(weights / np.sqrt(2 * np.pi))
     if order > 1:
