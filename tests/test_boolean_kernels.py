@@ -164,6 +164,15 @@ def test_what_the_leak_costs_a_kernel(alpha):
         assert float(value) == pytest.approx(expected, abs=500 * EPS)
 
 
+def test_sign_rank_bound_by_hand():
+    """One row of N signs has norm √N, rows that are all alike have √(MN), orthogonal ones √N."""
+    row = np.array([[1.0, -1, -1, 1, 1, 1]])
+    for repeated in (row, np.repeat(row, 5, axis=0), np.outer([1, -1, 1], row)):
+        assert bk.sign_rank_bound(repeated) == pytest.approx(1)
+    characters = np.array([[parity(subset, x) for x in cube(4)] for subset in ((0,), (1, 2), (3,))])
+    assert bk.sign_rank_bound(characters) == pytest.approx(math.sqrt(3))
+
+
 # --- example kernels ------------------------------------------------------------------------------
 
 
@@ -260,6 +269,9 @@ WRONG_SIDE = lambda x1, x2: x1 @ x2.T + x1[:, :1]  # noqa: E731
         (lambda: bk.sharp_norm_bound(math.nan, 1), "norm_bound must be finite"),
         (lambda: bk.largest_mean_edge(1.0, 0), "size must be at least 1"),
         (lambda: bk.largest_mean_edge(1.0, 3, dimension=-1), "dimension must be at least 0"),
+        (lambda: bk.sign_rank_bound(np.ones(3)), "signs must have 2 axes"),
+        (lambda: bk.sign_rank_bound(np.ones((0, 3))), "signs must be a matrix of entries"),
+        (lambda: bk.sign_rank_bound(np.array([[1.0, 0.5]])), "signs must be a matrix of entries"),
         (lambda: bk.example_kernels(1), "n must be at least 2"),
         (lambda: bk.example_kernels(3, seed=-1), "seed must be at least 0"),
     ],

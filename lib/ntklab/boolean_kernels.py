@@ -11,8 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Key
+from jaxtyping import Float, Key
 
 from ntklab import _validate, networks
 from ntklab.edges import Kernel
@@ -26,16 +27,8 @@ __all__ = [
     "largest_mean_edge",
     "published_norm_bound",
     "sharp_norm_bound",
+    "sign_rank_bound",
 ]
-
-
-# --- characters ---------------------------------------------------------------------------------
-
-
-# --- learning problems --------------------------------------------------------------------------
-
-
-# --- the best predictor in a ball ---------------------------------------------------------------
 
 
 # --- bounds for every kernel --------------------------------------------------------------------
@@ -141,6 +134,31 @@ def largest_mean_edge(norm_bound: float, size: int, dimension: int | None = None
     if p <= norm_bound * math.sqrt(size):
         return p / (2 * size)
     return norm_bound / math.sqrt(size) - norm_bound**2 / (2 * p)
+
+
+def sign_rank_bound(signs: Float[Array | np.ndarray, "M N"]) -> float:
+    r"""$\sqrt{MN}/\|A\|$ of a matrix A of signs: no fewer features have a predictor with the signs
+    of each row.
+
+    A row is a target, a column an input, $\|A\|$ the largest singular value. For M orthonormal
+    targets under uniform inputs it is $\sqrt M$.
+
+    Args:
+        signs: A, every entry −1 or 1.
+
+    Raises:
+        ValueError: for another shape, no entry, or an entry that is no sign.
+
+    Source: Forster 2002; proved in the chapter.
+
+    Examples:
+        >>> round(sign_rank_bound(jnp.array([[1.0, 1.0], [1.0, -1.0]])), 6)
+        1.414214
+    """
+    signs = np.asarray(_validate.floating("signs", signs, ndim=2), float)
+    if signs.size == 0 or not np.all(np.abs(signs) == 1):
+        raise ValueError(f"signs must be a matrix of entries −1 and 1, got {signs!r:.80}")
+    return math.sqrt(signs.size) / float(np.linalg.norm(signs, 2))
 
 
 # --- kernels to hold against the bounds ---------------------------------------------------------
