@@ -20,7 +20,6 @@ each_chapter = pytest.mark.parametrize("path", CHAPTERS.values(), ids=CHAPTERS)
 NOT_YET = (
     "boolean_kernels",
     "leaky_parities",
-    "linearization",
     "sparse_parities",
     "weak_learning",
 )
