@@ -19,7 +19,7 @@ from project import BUILD, ROOT, chapters, one_pass, record, run_tool, timings
 
 REPORTS = BUILD / "reports"
 WORKERS = 2  # parts at a time, each of which keeps about one processor core busy
-CHAPTER_BUDGET, BOOK_BUDGET, TEST_BUDGET = 60, 240, 480  # seconds on two processor cores
+CHAPTER_BUDGET, BOOK_BUDGET, TEST_BUDGET = 60, 300, 720  # seconds on two processor cores
 
 
 @dataclass(frozen=True)
