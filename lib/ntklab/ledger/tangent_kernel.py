@@ -292,8 +292,8 @@ def relu_closed_form(
     norm_power: float = 1.0,
 ) -> list[Check]:
     """For ReLU, Gaussian weights and inputs at the angle ω, E[σ′σ′] = (π − ω)/2π and
-    E[σσ] = ‖x‖‖x′‖ (sin ω + (π − ω) cos ω)/2π; the limit is Θ^W = x·x′ E[σ′σ′] for trained W and
-    Θ^{W,a} = E[σσ] + Θ^W for both layers.
+    E[σσ] = ‖x‖‖x′‖ (sin ω + (π − ω) cos ω)/2π; the limit of the tangent kernel is x·x′ E[σ′σ′] for
+    trained W, and E[σσ] more for both layers.
 
     At eight angles both formulas against integrals over one of the two normals, the mean over the
     other in closed form; and the library's kernels against the formulas. `anisotropy` stretches
@@ -333,8 +333,8 @@ def relu_closed_form(
         "E[σσ]: formula against integral": (values_integral, values),
         "E[σ′σ′]: library against formula": (library[1], orthant),
         "E[σσ]: library against formula": (library[0], values),
-        "Θ^W: library against formula": (limits[0], formulas[0]),
-        "Θ^{W,a}: library against formula": (limits[1], formulas[1]),
+        "Θ, W trained: library against formula": (limits[0], formulas[0]),
+        "Θ, W, a trained: library against formula": (limits[1], formulas[1]),
     }
     return [Check(what, _distance(*two), "==", 0, tolerance) for what, two in named.items()]
 
@@ -673,11 +673,11 @@ def lifted_kernel_is_universal(
     """With a constant coordinate added every Taylor coefficient c_k of the ReLU kernel is positive,
     and kernel regression learns a function on the circle that it does not see without.
 
-    The smallest of (k + 1)^{3/2} c_k up to a degree against its limit 1/4π^{3/2}, which the square
-    root at t = 1 gives; the library's c_k against Cauchy's integral in NumPy. And the relative root
-    mean square error over the circle of kernel regression on cos 3φ from equispaced points: the
-    interpolant mixes the frequencies 3 + jn in proportion to their eigenvalues, so the error is
-    known; without the constant coordinate these are all odd, and the fit is 0.
+    The smallest of (k + 1)^(3/2) c_k up to a degree against its limit 1/(4π^(3/2)), which the
+    square root at t = 1 gives; the library's c_k against Cauchy's integral in NumPy. And the
+    relative root mean square error over the circle of kernel regression on cos 3φ from equispaced
+    points: the interpolant mixes the frequencies 3 + jn in proportion to their eigenvalues, so the
+    error is known; without the constant coordinate these are all odd, and the fit is 0.
     """
 
     def kernel(t: np.ndarray, lifted: bool) -> np.ndarray:
@@ -710,9 +710,9 @@ def lifted_kernel_is_universal(
 
     # Eigenvalues of the lifted kernel on 480 points: beyond, frequencies are mixed on them too.
     wheel = np.cos(2 * np.pi * np.arange(480) / 480)
-    eigenvalues = np.fft.fft(kernel(wheel.clip(-1, 1), bias)).real
+    eigenvalues = np.fft.fft(kernel(wheel.clip(-1, 1), True)).real
     checks = [
-        Check("smallest (k + 1)^{3/2} c_k", smallest, ">=", constant / (4 * np.pi**1.5)),
+        Check("smallest (k + 1)^(3/2) c_k", smallest, ">=", constant / (4 * np.pi**1.5)),
         Check(
             "c_k, library against Cauchy's integral",
             _distance(coefficients, cauchy),
@@ -858,7 +858,7 @@ def recursion_against_networks(
 
     For networks of two outputs: the mean of the kernel at the larger width, in standard errors
     beyond a share 2/m for the bias of finite width; the factor by which the root mean square
-    distance from the limit falls between two widths, m^{−1/2}; and for 64 outputs the mean of
+    distance from the limit falls between two widths, as 1/√m does; and for 64 outputs the mean of
     their products, their fourth moment, and the mean of products of two squares. The
     theorem needs parameters of variance 1; here they are drawn with the standard deviation
     `weight_scale`.
@@ -975,10 +975,11 @@ def standard_kernel_grows(
     """In standard (fan-in) parameterization the tangent kernel grows like the width, Θ_std/m tends
     to Θ⋆ without the first layer, and so do the predictions of ridgeless regression.
 
-    The mean trace against m tr Θ⋆ + d tr Θ^W_1, exact for ReLU at every width; and the factors by
-    which the root mean square distances of Θ_std/m from Θ⋆, and of the predictions from those with
-    Θ⋆, fall between two widths: m^{−1/2}. Tolerances: five standard errors, and the terms of higher
-    order, which weigh 2/m, or 1/m in a factor.
+    The mean trace against m tr Θ⋆ + d tr Θ₁, Θ₁ the first layer's share under NTK gains, which is
+    exact for ReLU at every width; and the factors by which the root mean square distances of
+    Θ_std/m from Θ⋆, and of the predictions from those with Θ⋆, fall between two widths, as 1/√m
+    does. Tolerances: five standard errors, and the terms of higher order, which weigh 2/m, or 1/m
+    in a factor.
     """
     d, n = 2, 4
     angles = np.random.default_rng(seed).permutation(2 * np.pi * np.arange(n + 3) / (n + 3))
@@ -1007,7 +1008,7 @@ def standard_kernel_grows(
         traces = np.trace(kernels, axis1=1, axis2=2) / expected
         bias = 0.0 if activation == "relu" else 2 / width
         allowed = 5 * _standard_error(traces) + bias
-        what = f"mean of tr Θ_std over m tr Θ⋆ + d tr Θ^W_1, m = {width}"
+        what = f"mean of tr Θ_std over m tr Θ⋆ + d tr Θ₁, m = {width}"
         checks.append(Check(what, np.mean(traces), "==", 1, allowed))
         off = predictions(kernels / width) - predictions(limit)
         squares.append((np.sum((kernels / width - limit) ** 2, (1, 2)), np.sum(off**2, axis=1)))
