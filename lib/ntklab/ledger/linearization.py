@@ -611,7 +611,7 @@ def initialization_norm(
     tolerance = 4 * math.sqrt(2 * width * d / draws)
     share = 4 / math.sqrt(draws)
     spread = float(np.var(squares[0], ddof=1)) / (width * d)
-    bound_growth = bounds[1] / bounds[0]
+    bound_growth = float(bounds[1] / bounds[0])
     measured = float(np.sqrt(np.mean(errors[1] ** 2) / np.mean(errors[0] ** 2)))
     return [
         Check("mean of ‖W̃‖²", float(np.mean(squares[0])), "==", width * d, tolerance),
