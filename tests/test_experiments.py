@@ -24,7 +24,7 @@ def test_a_table_is_complete_and_described(experiment):
     assert None not in tasks
     rows = [row for task in tasks for row in task]
     keys = [
-        tuple(row[name] for name in row if name not in ("loss", "accuracy", "scale"))
+        tuple(row[name] for name in row if name not in ("loss", "accuracy", "scale", "prediction"))
         for row in rows
     ]
     assert len(set(keys)) == len(keys)
@@ -74,6 +74,20 @@ def test_the_first_measurement_of_a_run_is_repeated(name, varied):
     # Stored to 5 digits; rounding grows along a few hundred steps of Adam.
     assert float(again.losses[0, 0]) == pytest.approx(stored["loss"][row].item(), abs=5e-3)
     assert float(again.accuracies[0, 0]) == pytest.approx(stored["accuracy"][row].item(), abs=0.02)
+
+
+@pytest.mark.once
+def test_a_member_of_the_ensemble_is_trained_again():
+    """The first of its networks."""
+    import jax
+
+    (experiment,) = (e for e in EXPERIMENTS if e.name == "trained_ensemble")
+    stored = tables.load("trained_ensemble")
+    with jax.enable_x64(False):
+        rows = list(experiment.compute(experiment.settings, {"seeds": (0, 1)}))
+    again = np.array([float(row["prediction"]) for row in rows])
+    # Stored to four digits; 2500 steps of float32 gather some rounding.
+    np.testing.assert_allclose(again, stored["prediction"][: len(rows)], atol=2e-3)
 
 
 # --- the machinery ------------------------------------------------------------------------------
