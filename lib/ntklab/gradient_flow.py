@@ -15,11 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from ntklab import _extras, _validate
+from ntklab import _extras, _validate, models
 from ntklab.descent import SQUARE, SmoothLoss, checked_loss
 
 __all__ = [
@@ -546,8 +545,8 @@ class Moments(NamedTuple):
         covariance: `[M, M]`, the same for every output.
     """
 
-    mean: Float[Array, "m *outputs"]
-    covariance: Float[Array, "m m"]
+    mean: Array
+    covariance: Array
 
 
 def gp_posterior(
@@ -814,8 +813,8 @@ def network_flow(
 
     Args:
         apply: `apply(params, x) -> [N]` or `[N, outputs]`.
-        params: where to start, a pytree of floating-point arrays.
-        x: training points, what `apply` takes.
+        params: where to start, a pytree; `models` says what of it is trained.
+        x: training points `[N, ...]`, what `apply` takes.
         y: labels, of the shape of the outputs; `[N]` also for one output `[N, 1]`.
         t: finite times, a number or `[T]`, at least 0.
         loss: `SQUARE`, $\tfrac12(\hat y - y)^2$, or another `SmoothLoss`.
@@ -826,7 +825,7 @@ def network_flow(
         max_steps: after which the solver gives up.
 
     Returns:
-        The parameters at the times, each leaf with a first axis `[T]`; a single t has none.
+        The parameters at the times, each trained leaf with a first axis `[T]`; a single t has none.
 
     Raises:
         ValueError: for shapes that do not fit, negative or infinite times, tolerances that are not
@@ -843,28 +842,27 @@ def network_flow(
         >>> theta[:, 0].round(3).tolist()  # 1 - exp(-t)
         [0.0, 0.632]
     """
-    params, x, labels, loss = _training(apply, params, x, y, loss)
+    model, x, labels, loss = _training(apply, params, x, y, loss)
     eta = _validate.number("step_size", step_size, at_least=0)
     gamma = None if friction is None else _validate.number("friction", friction, at_least=0)
     if gamma is not None and eta > 0:
         raise ValueError(f"friction must be None for a modified flow, got {friction}")
     times, single = _finite_times(t, labels.dtype)
     solver = _solver(rtol, atol, max_steps, labels.dtype)
-    found, success = _network_flow(
-        params,
+    trained, success = _network_flow(
+        model,
         x,
         labels,
         times,
         solver,
         eta,
         0.0 if gamma is None else gamma,
-        apply=apply,
         loss=loss,
         modified=eta > 0,
         heavy=gamma is not None,
     )
     _check_success(success, solver, times)
-    return jax.tree.map(lambda leaf: leaf[0], found) if single else found
+    return model.at(tuple(leaf[0] for leaf in trained) if single else trained).params()
 
 
 def flow_until(
@@ -907,21 +905,19 @@ def flow_until(
         >>> round(float(arrival.time), 3)
         1.0
     """
-    params, x, labels, loss = _training(apply, params, x, y, loss)
+    model, x, labels, loss = _training(apply, params, x, y, loss)
     target = _validate.number("target", target)
     solver = _solver(rtol, atol, max_steps, labels.dtype)
-    first = float(_total_loss(apply, loss, params, x, labels))
+    first = float(_total_loss(loss, model, x, labels))
     if not target < first:
         raise ValueError(f"target must be below the first loss, {first:.4g}, got {target:.4g}")
-    time, end, value, success = _flow_until(
-        params, x, labels, target, solver, apply=apply, loss=loss
-    )
+    time, trained, value, success = _flow_until(model, x, labels, target, solver, loss=loss)
     if not bool(success):
         raise RuntimeError(
             f"the flow must come down to {target:.4g}; it is at {float(value):.4g} at time "
             f"{float(time):.4g}, at rest or after {max_steps} steps"
         )
-    return Arrival(time, end)
+    return Arrival(time, model.at(trained).params())
 
 
 def network_descent(
@@ -949,8 +945,8 @@ def network_descent(
         loss: as in `network_flow`.
 
     Returns:
-        The parameters after those steps, each leaf with a first axis `[T]`; a single number of
-        steps has none.
+        The parameters after those steps, each trained leaf with a first axis `[T]`; a single
+        number of steps has none.
 
     Raises:
         ValueError: as `network_flow`, and for steps that are not whole numbers.
@@ -965,7 +961,7 @@ def network_descent(
         ... ).tolist()
         [0.75]
     """
-    params, x, labels, loss = _training(apply, params, x, y, loss)
+    model, x, labels, loss = _training(apply, params, x, y, loss)
     eta = _validate.number("step_size", step_size, above=0)
     counts = np.asarray(steps)
     if counts.dtype.kind not in "iu" or counts.ndim > 1 or np.any(counts < 0):
@@ -973,30 +969,26 @@ def network_descent(
     rows = counts.reshape(-1)
     order = np.argsort(rows, kind="stable")
     gaps = np.diff(rows[order], prepend=0)
-    found = _network_descent(params, x, labels, jnp.asarray(gaps), eta, apply=apply, loss=loss)
+    trained = _network_descent(model, x, labels, jnp.asarray(gaps), eta, loss=loss)
     places = np.argsort(order)
-    return jax.tree.map(lambda leaf: leaf[places[0] if counts.ndim == 0 else places], found)
+    chosen = places[0] if counts.ndim == 0 else places
+    return model.at(tuple(leaf[chosen] for leaf in trained)).params()
 
 
 def _training(
     apply: Any, params: Any, x: Any, y: Any, loss: Any
-) -> tuple[Any, Array, Array, SmoothLoss]:
+) -> tuple[models.Model, Array, Array, SmoothLoss]:
     """A model and its data as arrays that fit: the labels in the shape of the outputs."""
-    if not callable(apply):
-        raise ValueError(f"apply must be a function of (params, x), got {apply!r}")
+    model = models.view(apply, params)
     loss = checked_loss(loss)
-    params = jax.tree.map(lambda leaf: _validate.floating("params", leaf, min_ndim=0), params)
-    if not jax.tree.leaves(params):
-        raise ValueError("params must have floating-point leaves to train, got none")
-    x = _validate.floating("x", x, min_ndim=1)
-    output = jax.eval_shape(apply, params, x)
-    shape = getattr(output, "shape", None)
-    if shape is None or len(shape) not in (1, 2) or shape[0] != len(x):
-        raise ValueError(f"apply must return [N] or [N, outputs] with N = {len(x)}, got {shape}")
+    x = models.inputs("x", x, apply)
+    output = model.batch_output("x", x)
     labels = _like("y", y, output.dtype)
-    if labels.shape != shape and (*labels.shape, 1) != shape:
-        raise ValueError(f"y must have shape {shape}, as the outputs have, got {labels.shape}")
-    return params, x, labels.reshape(shape), loss
+    if labels.shape != output.shape and (*labels.shape, 1) != output.shape:
+        raise ValueError(
+            f"y must have shape {output.shape}, as the outputs have, got {labels.shape}"
+        )
+    return model, x, labels.reshape(output.shape), loss
 
 
 def _finite_times(t: Any, dtype: Any) -> tuple[Array, bool]:
@@ -1021,8 +1013,8 @@ def _check_success(success: Array, solver: _Solver, times: Array) -> None:
         )
 
 
-def _total_loss(apply: Apply, loss: SmoothLoss, params: Any, x: Array, labels: Array) -> Array:
-    return jnp.sum(loss.value(apply(params, x), labels))
+def _total_loss(loss: SmoothLoss, model: models.Model, x: Array, labels: Array) -> Array:
+    return jnp.sum(loss.value(model(x), labels))
 
 
 def _solved(
@@ -1063,9 +1055,9 @@ def _loss_flow(
     return _solved(field, jnp.zeros_like(problem.labels), times, solver)
 
 
-@functools.partial(jax.jit, static_argnames=("solver", "apply", "loss", "modified", "heavy"))
+@functools.partial(jax.jit, static_argnames=("solver", "loss", "modified", "heavy"))
 def _network_flow(
-    params: Any,
+    model: models.Model,
     x: Array,
     labels: Array,
     times: Array,
@@ -1073,13 +1065,12 @@ def _network_flow(
     eta: Any,
     gamma: Any,
     *,
-    apply: Apply,
     loss: SmoothLoss,
     modified: bool,
     heavy: bool,
-) -> tuple[Any, Array]:
-    start, unravel = ravel_pytree(params)
-    slope = jax.grad(lambda theta: _total_loss(apply, loss, unravel(theta), x, labels))
+) -> tuple[tuple[Array, ...], Array]:
+    start = model.flat()
+    slope = jax.grad(lambda theta: _total_loss(loss, model.at_flat(theta), x, labels))
 
     def descent(theta: Array) -> Array:
         if not modified:
@@ -1097,28 +1088,25 @@ def _network_flow(
         states = states[:, 0]
     else:
         states, success = _solved(descent, start, times, solver)
-    return jax.vmap(unravel)(states), success
+    return jax.vmap(lambda theta: model.at_flat(theta).trained)(states), success
 
 
-@functools.partial(jax.jit, static_argnames=("solver", "apply", "loss"))
+@functools.partial(jax.jit, static_argnames=("solver", "loss"))
 def _flow_until(
-    params: Any,
+    model: models.Model,
     x: Array,
     labels: Array,
     target: Any,
     solver: _Solver,
     *,
-    apply: Apply,
     loss: SmoothLoss,
-) -> tuple[Array, Any, Array, Array]:
+) -> tuple[Array, tuple[Array, ...], Array, Array]:
     with _extras.needed_by(__name__):
         import diffrax
         import optimistix
 
-    start, unravel = ravel_pytree(params)
-
     def objective(theta: Array) -> Array:
-        return _total_loss(apply, loss, unravel(theta), x, labels)
+        return _total_loss(loss, model.at_flat(theta), x, labels)
 
     rtol, atol, max_steps = solver
     solution = diffrax.diffeqsolve(
@@ -1127,7 +1115,7 @@ def _flow_until(
         t0=0,
         t1=jnp.inf,
         dt0=None,
-        y0=start,
+        y0=model.flat(),
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
         event=diffrax.Event(
             [
@@ -1141,27 +1129,21 @@ def _flow_until(
     )
     end = solution.ys[-1]
     reached = (solution.result == diffrax.RESULTS.event_occurred) & solution.event_mask[0]
-    return solution.ts[-1], unravel(end), objective(end), reached
+    return solution.ts[-1], model.at_flat(end).trained, objective(end), reached
 
 
-@functools.partial(jax.jit, static_argnames=("apply", "loss"))
+@functools.partial(jax.jit, static_argnames="loss")
 def _network_descent(
-    params: Any,
-    x: Array,
-    labels: Array,
-    gaps: Array,
-    eta: Any,
-    *,
-    apply: Apply,
-    loss: SmoothLoss,
-) -> Any:
-    slope = jax.grad(lambda p: _total_loss(apply, loss, p, x, labels))
+    model: models.Model, x: Array, labels: Array, gaps: Array, eta: Any, *, loss: SmoothLoss
+) -> tuple[Array, ...]:
+    slope = jax.grad(lambda trained: _total_loss(loss, model.at(trained), x, labels))
 
-    def step(_: Any, theta: Any) -> Any:
-        return jax.tree.map(lambda p, g: p - eta * g, theta, slope(theta))
+    def step(_: Any, trained: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(p - eta * g for p, g in zip(trained, slope(trained), strict=True))
 
-    def record(theta: Any, gap: Array) -> tuple[Any, Any]:
-        theta = jax.lax.fori_loop(0, gap, step, theta)
-        return theta, theta
+    def record(trained: tuple[Array, ...], gap: Array) -> tuple[tuple[Array, ...], Any]:
+        trained = jax.lax.fori_loop(0, gap, step, trained)
+        return trained, trained
 
-    return jax.lax.scan(record, params, gaps)[1]
+    stored: tuple[Array, ...] = jax.lax.scan(record, model.trained, gaps)[1]
+    return stored

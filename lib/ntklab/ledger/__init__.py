@@ -38,6 +38,7 @@ __all__ = [
 CHAPTERS = (
     "linearization",
     "tangent_kernel",
+    "gradient_flow",
     "boolean_kernels",
     "sparse_parities",
     "weak_learning",
