@@ -221,7 +221,7 @@ def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     return str(value)
 
 
-def symmetric(name: str, matrix: Array) -> None:
+def symmetric(name: str, matrix: Array | np.ndarray) -> None:
     """Refuse a square matrix that differs from its transpose by more than rounding."""
     if not concrete(matrix):
         return
@@ -232,7 +232,10 @@ def symmetric(name: str, matrix: Array) -> None:
 
 
 def positive_semidefinite(
-    name: str, matrix: Array | None, *, eigenvalues: Array | None = None
+    name: str,
+    matrix: Array | np.ndarray | None,
+    *,
+    eigenvalues: Array | np.ndarray | None = None,
 ) -> None:
     """Refuse a symmetric matrix with an eigenvalue that is negative beyond rounding.
 
