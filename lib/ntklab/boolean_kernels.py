@@ -103,8 +103,8 @@ def sharp_norm_bound(norm_bound: float, size: int) -> float:
 
 
 def largest_mean_edge(norm_bound: float, size: int, dimension: int | None = None) -> float:
-    r"""$b - \tfrac12 b^2$ with $b = \min\{1, B/\sqrt{|\mathcal P|}\}$: the largest mean edge that
-    any kernel has with norm at most B, and there is one that has it.
+    r"""$\bar B - \tfrac12 \bar B^2$ with $\bar B = \min\{1, B/\sqrt{|\mathcal P|}\}$: the largest
+    mean edge that any kernel has with norm at most B, and there is one that has it.
 
     With p features: $\tfrac{B}{\sqrt{|\mathcal P|}} - \tfrac{B^2}{2p}$ while
     $B\sqrt{|\mathcal P|} \le p \le |\mathcal P|$, and the `dimension_bound` when the norm is

@@ -41,7 +41,7 @@ class BestPredictor(NamedTuple):
         loss: its loss L.
         norm: $\|w\| R$, at most B.
         predictions: its values at the distribution's points, `[N]`.
-        multiplier: $\mu \ge 0$ of the norm constraint; 0 where the constraint is slack.
+        multiplier: $\nu \ge 0$ of the norm constraint; 0 where the constraint is slack.
     """
 
     edge: Float[Array, ""]
@@ -61,7 +61,7 @@ def edge(
 
     With $\Sigma = \mathbb E\, \phi\phi^{\mathsf T}$ and $c = \mathbb E\, y\phi$ it minimizes
     $\tfrac12 w^{\mathsf T}\Sigma w - c \cdot w$ over a ball. In the eigenbasis of $\Sigma$ the
-    solution is $w_i = c_i/(\lambda_i + \mu)$, and the multiplier $\mu$ solves one equation in one
+    solution is $w_i = c_i/(\lambda_i + \nu)$, and the multiplier $\nu$ solves one equation in one
     unknown: Newton's method, to the last digits. The edge is $\sup \bigl(\mathbb E\, hy -
     \tfrac12\mathbb E\, h^2\bigr)$.
 
@@ -280,13 +280,13 @@ def _spectrum(features: Array | None, gram: Array | None, probabilities: Array) 
     return _Spectrum(reached, vectors, unreached, jnp.sqrt(largest), values)
 
 
-# Steps taken, μ, its bracket, whether the last step moved it.
+# Steps taken, ν, its bracket, whether the last step moved it.
 _Search = tuple[Array, Array, Array, Array, Array]
 
 
-def _shifted(spectrum: _Spectrum, mu: Array) -> Array:
-    """λ + μ, and 1 in the directions that are not reached."""
-    return jnp.where(spectrum.unreached, 1, spectrum.values + mu)
+def _shifted(spectrum: _Spectrum, nu: Array) -> Array:
+    """λ + ν, and 1 in the directions that are not reached."""
+    return jnp.where(spectrum.unreached, 1, spectrum.values + nu)
 
 
 @jax.jit
@@ -295,26 +295,26 @@ def _solve(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> tuple[Array,
     values, radius = spectrum.values, spectrum.radius
     t2 = jnp.where(spectrum.unreached, 0, targets**2)
 
-    def square_norm(mu: Array) -> Array:
-        return jnp.sum(values * t2 / _shifted(spectrum, mu) ** 2)
+    def square_norm(nu: Array) -> Array:
+        return jnp.sum(values * t2 / _shifted(spectrum, nu) ** 2)
 
     reach = jnp.asarray(norm_bound, values.dtype) / jnp.where(radius > 0, radius, 1)
     tight = square_norm(jnp.zeros((), values.dtype)) > reach**2
-    # ‖w(μ)‖ ≤ ‖c‖/μ gives the upper end, where the norm is at most B/R.
+    # ‖w(ν)‖ ≤ ‖c‖/ν gives the upper end, where the norm is at most B/R.
     finite = jnp.where(jnp.isfinite(reach) & (reach > 0), reach, 1)
     top = jnp.sqrt(jnp.sum(values * t2)) / finite
 
     def newton(state: _Search) -> _Search:
-        # 1/‖w(μ)‖ is nearly straight in μ: a few steps are enough, bisection guards the rest.
-        count, mu, low, high, _ = state
-        safe = _shifted(spectrum, mu)
+        # 1/‖w(ν)‖ is nearly straight in ν: a few steps are enough, bisection guards the rest.
+        count, nu, low, high, _ = state
+        safe = _shifted(spectrum, nu)
         square, cubic = jnp.sum(values * t2 / safe**2), jnp.sum(values * t2 / safe**3)
         norm = jnp.sqrt(square)
-        low, high = jnp.where(norm > finite, mu, low), jnp.where(norm > finite, high, mu)
+        low, high = jnp.where(norm > finite, nu, low), jnp.where(norm > finite, high, nu)
         step = (norm / finite - 1) * square / jnp.where(cubic > 0, cubic, 1)
-        inside = (mu + step >= low) & (mu + step <= high)
-        moved = jnp.where(inside, mu + step, (low + high) / 2)
-        return count + 1, moved, low, high, jnp.abs(moved - mu) > 4 * eps * moved
+        inside = (nu + step >= low) & (nu + step <= high)
+        moved = jnp.where(inside, nu + step, (low + high) / 2)
+        return count + 1, moved, low, high, jnp.abs(moved - nu) > 4 * eps * moved
 
     def going(state: _Search) -> Array:
         return (state[0] < 100) & state[4] & tight
@@ -322,12 +322,12 @@ def _solve(spectrum: _Spectrum, targets: Array, norm_bound: Any) -> tuple[Array,
     zero, eps = jnp.zeros((), values.dtype), jnp.finfo(values.dtype).eps
     start = (jnp.zeros((), int), zero, zero, top, jnp.ones((), bool))
     _, solved, *_ = jax.lax.while_loop(going, newton, start)
-    mu = jnp.where(tight, solved, 0)
-    shrunk = values / _shifted(spectrum, mu)
+    nu = jnp.where(tight, solved, 0)
+    shrunk = values / _shifted(spectrum, nu)
     gain = jnp.sum(t2 * shrunk * (1 - shrunk / 2))
-    norm = jnp.sqrt(square_norm(mu)) * radius
+    norm = jnp.sqrt(square_norm(nu)) * radius
     nothing = reach == 0
-    return mu, jnp.where(nothing, 0, gain), jnp.where(nothing, 0, norm)
+    return nu, jnp.where(nothing, 0, gain), jnp.where(nothing, 0, norm)
 
 
 @jax.jit

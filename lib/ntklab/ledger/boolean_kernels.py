@@ -695,7 +695,7 @@ def every_kernel_on_sparse_parities(
     exponent: float = 0.5,
 ) -> list[Check]:
     """For every kernel some biased sparse parity has an edge of at most α/2 plus (1 − α) times the
-    smaller of p/(2|P|) and b − b²/2, b = min(1, B/√|P|).
+    smaller of p/(2|P|) and B̄ − B̄²/2, B̄ = min(1, B/√|P|).
 
     The mean edge over all subsets, exactly, which is at least the smallest one, with norm at most B
     and with all weights; p is the kernel's rank on the cube. The members' own kernel comes close
@@ -773,7 +773,7 @@ def every_random_kernel_on_leaky_parities(
     power: float = 1.0,
 ) -> list[Check]:
     """For every random kernel of rank p some leaky parity has a mean edge of at most 1 − α times
-    the smaller of p/(2|P|) and b − b²/2, b = min(1, B/√|P|).
+    the smaller of p/(2|P|) and B̄ − B̄²/2, B̄ = min(1, B/√|P|).
 
     The mean edge over draws and all subsets, with norm at most B and with all weights: for tangent
     kernels of narrow ReLU networks at several random starts, and for the members' own kernel, which
@@ -827,7 +827,7 @@ def _mean_edge(kernel: str, n: int, norm_bound: float) -> np.ndarray:
     theorem="prop-published-norm-bound",
     evidence="exact",
     falsified_by={"knows_subset": True},
-    sweep=[{"norm_bound": 0.1}, {"norm_bound": 1.0}, {"kernel": "Gaussian"}],
+    sweep=[{"norm_bound": 0.1}, {"norm_bound": 3.0}, {"kernel": "Gaussian"}],
     mutants=[
         Mutant.statement("the constant is ½", constant=1 / 3),
         Mutant.statement("|P| to the power −0.6", exponent=0.6),
@@ -842,7 +842,7 @@ def _mean_edge(kernel: str, n: int, norm_bound: float) -> np.ndarray:
 def norm_bound_by_truncation(
     kernel: str = "members",
     n: int = 8,
-    norm_bound: float = 3.0,
+    norm_bound: float = 1.0,
     knows_subset: bool = False,
     constant: float = 1.0,
     exponent: float = 1 / 3,
@@ -853,8 +853,8 @@ def norm_bound_by_truncation(
     All parities of two or more of n uniform bits, exactly; the targets' own kernel, which has the
     largest mean edge that there is. With `knows_subset=True` the kernel is chosen after the parity.
 
-    Loose: the rate is not the right one. The exact value b − b²/2, b = B/√|P|, is at most 0.35 of
-    it, where the bound reaches ½ at b = 0.19, and an ever smaller share as b falls.
+    Loose: the rate is not the right one. The exact value B̄ − B̄²/2, B̄ = B/√|P|, is at most 0.35
+    of it, where the bound reaches ½ at B̄ = 0.19, and an ever smaller share as B̄ falls.
     """
     size = len(_large(n))
     if knows_subset:
@@ -885,8 +885,8 @@ def norm_bound_by_truncation(
     mutants=[
         Mutant.statement("B over |P|^0.6", exponent=0.6),
         Mutant.statement("B over |P|^0.4", exponent=0.4),
-        Mutant.statement("b − b² in place of b − b²/2", square_weight=1.0),
-        Mutant.statement("b in place of b − b²/2", square_weight=0.0),
+        Mutant.statement("B̄ − B̄² in place of B̄ − B̄²/2", square_weight=1.0),
+        Mutant.statement("B̄ in place of B̄ − B̄²/2", square_weight=0.0),
         Mutant.code(
             "half as large",
             "boolean_kernels.largest_mean_edge",
@@ -909,8 +909,8 @@ def sharper_norm_bound(
     exponent: float = 0.5,
     square_weight: float = 0.5,
 ) -> list[Check]:
-    """For every kernel the mean edge of F(K, B) over orthonormal targets is at most b − b²/2 with
-    b = min(1, B/√|P|), which is at most B/√|P|; the sum of the targets' own kernels attains it on
+    """For every kernel the mean edge of F(K, B) over orthonormal targets is at most B̄ − B̄²/2 with
+    B̄ = min(1, B/√|P|), which is at most B/√|P|; the sum of the targets' own kernels attains it on
     each.
 
     All parities of two or more of n uniform bits, exactly. With `knows_subset=True` the kernel is
@@ -1060,7 +1060,7 @@ def _gradient_differences(model: str, n: int, noise: float, seed: int) -> tuple[
     mutants=[
         Mutant.statement("a query tells 1/(2τ²) members apart", constant=0.5),
         Mutant.statement("a query tells τ^(−1.9) members apart", power=1.9),
-        Mutant.statement("noise of rate η leaves a share 1 − η", flips=1.0),
+        Mutant.statement("noise of rate ξ leaves a share 1 − ξ", flips=1.0),
         Mutant.code(
             "coefficients are twice as large",
             "cube.walsh_hadamard",
@@ -1081,9 +1081,9 @@ def queries_tell_few_apart(
     flips: float = 2.0,
     seed: int = 0,
 ) -> list[Check]:
-    """Of orthonormal targets, with labels flipped with probability η, at most (1 − 2η)²/τ² have a
+    """Of orthonormal targets, with labels flipped with probability ξ, at most (1 − 2ξ)²/τ² have a
     mean E g(x, y) that is more than τ from the one for coins as labels, and at most
-    (1 − 2η)² E‖∇f‖²/τ² such a gradient of the square loss.
+    (1 − 2ξ)² E‖∇f‖²/τ² such a gradient of the square loss.
 
     All parities of n uniform bits: the means of a query, label by label, against its Fourier
     coefficients; and the largest τ² times the number told apart, over all τ, for the label times a
