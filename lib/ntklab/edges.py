@@ -22,14 +22,13 @@ from ntklab.problems import (
 
 __all__ = [
     "BestPredictor",
-    "Kernel",
     "edge",
     "edge_from_moments",
     "edges",
     "parity_edges",
 ]
 
-#: A kernel as a function: K(x1, x2), `[N1, N2]`.
+# A kernel as a function: K(x1, x2), `[N1, N2]`.
 Kernel = Callable[[Array, Array], Array]
 
 

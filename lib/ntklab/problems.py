@@ -30,7 +30,6 @@ __all__ = [
     "DistributionArrays",
     "LeakyParities",
     "Moments",
-    "ParityProblem",
     "SparseParities",
     "distribution_arrays",
     "sample_sparse_parity",
@@ -293,7 +292,7 @@ class LeakyParities:
         return chosen
 
 
-#: A family of parities.
+# A family of parities.
 ParityProblem = SparseParities | LeakyParities
 
 
