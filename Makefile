@@ -65,7 +65,7 @@ fix: env ## mend lint and format
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/ruff format .
 
-experiments: env ## compute book/data/, under an hour (EXPERIMENT=name: one); goes on where it stopped
+experiments: env ## compute book/data/, some hours (EXPERIMENT=name: one); goes on where it stopped
 	@PYTHONPATH=tools $(BIN)/python -m experiments $(EXPERIMENT)
 
 benchmark: env ## compare speeds with public tools

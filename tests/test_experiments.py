@@ -56,7 +56,12 @@ def test_a_scale_is_found_again(model):
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    ("name", "varied"), [("parity_training", "alpha"), ("parity_batch_sizes", "batch_size")]
+    ("name", "varied"),
+    [
+        ("parity_training", "alpha"),
+        ("parity_batch_sizes", "batch_size"),
+        ("parity_linearized", "alpha"),
+    ],
 )
 def test_the_first_measurement_of_a_run_is_repeated(name, varied):
     """One seed up to its first evaluation, in float32 as stored."""
@@ -69,6 +74,8 @@ def test_the_first_measurement_of_a_run_is_repeated(name, varied):
     settings |= {varied: value, "steps": steps, "evaluations": 1}
     settings.pop("samples", None)
     row = (stored[varied] == value) & (stored["step"] == steps) & (stored["seed"] == 0)
+    if "learning_rate" in stored:
+        row &= stored["learning_rate"] == settings["learning_rate"]
     with jax.enable_x64(False):
         again = sparse_parities.train_on_parity(seeds=[0], **settings)
     # Stored to 5 digits; rounding grows along a few hundred steps of Adam.
@@ -88,6 +95,20 @@ def test_a_member_of_the_ensemble_is_trained_again():
     again = np.array([float(row["prediction"]) for row in rows])
     # Stored to four digits; 2500 steps of float32 gather some rounding.
     np.testing.assert_allclose(again, stored["prediction"][: len(rows)], atol=2e-3)
+
+
+def test_waiting_times_are_those_of_the_stored_curves():
+    """The same runs on another processor, in float32: after some thousand steps they agree in their
+    medians, to two evaluations.
+    """
+    curves, waits = tables.load("parity_training"), tables.load("parity_waiting")
+    for alpha in (0.5, 0.375):
+        rows = curves["alpha"] == alpha
+        losses = curves["loss"][rows].reshape(20, -1)
+        steps = curves["step"][rows].reshape(20, -1)
+        first = np.min(np.where(losses < 0.25, steps, np.inf), axis=1)
+        found = waits["step"][waits["alpha"] == alpha]
+        assert abs(np.median(found) - np.median(first)) <= 400
 
 
 # --- the machinery ------------------------------------------------------------------------------

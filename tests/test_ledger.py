@@ -35,7 +35,6 @@ MUTANTS = [
 ]
 #: Chapters whose entries are still without mutants, evidence and a word on what is loose.
 NOT_YET = {
-    "sparse_parities",
     "weak_learning",
     "leaky_parities",
 }

@@ -125,6 +125,22 @@ def test_no_place_exceeds_the_proved_scale(z):
 
 
 @pytest.mark.float64
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=6))
+def test_gate_and_parity_are_as_steep_as_the_proof_of_the_scale_says(signs):
+    """|∇A|² ≤ (64/3) A (1 − A) and |∇Q|² ≤ 64 (1 − |Q|)^(3/2), in units of n²."""
+    s = np.array(signs)
+    rise = np.sqrt(8 * np.minimum(abs(s), 1 - abs(s)))
+    others = [np.delete(s, i) for i in range(len(s))]
+    factor = np.vectorize(lambda v: 1 - 2 * sigma(-v))
+    opened, parity = float(gate(s)), float(parity_of_selection(s))
+    slopes = 2 * s * rise * [np.prod(1 - rest**2) for rest in others]
+    assert np.sum(slopes**2) <= 64 / 3 * opened * (1 - opened) + 1e-12
+    steep = np.where(s < 0, 8 * np.minimum(abs(s), 1 - abs(s)), 0)
+    slopes = steep * rise * [np.prod(factor(rest)) if len(rest) else 1 for rest in others]
+    assert np.sum(slopes**2) <= 64 * (1 - abs(parity)) ** 1.5 + 1e-12
+
+
+@pytest.mark.float64
 def test_the_search_attains_sixteen_n():
     """The lower bound of the exercise, which a random search would miss."""
     found, place = largest_scale(12, starts=8, steps=100)
@@ -292,19 +308,26 @@ def test_seeds_in_one_program_are_the_seeds_one_by_one():
     assert np.all((together.accuracies >= 0) & (together.accuracies <= 1))
 
 
-def test_training_follows_optax_by_hand():
+@pytest.mark.parametrize("linearized", [False, True])
+def test_training_follows_optax_by_hand(linearized):
     """Twice two steps of Adam by its formula, in NumPy, on the batches that the keys give."""
     from ntklab.boolean_kernels import sample_sparse_parity
 
     settings = {"n": 6, "k": 2, "alpha": 0.25, "steps": 4, "evaluations": 2, "width": 4}
     settings |= {"batch_size": 16, "test_size": 256}
-    curves = train_on_parity(seeds=[5], learning_rate=0.05, **settings)
+    curves = train_on_parity(seeds=[5], learning_rate=0.05, linearized=linearized, **settings)
     start, test, data = jax.random.split(jax.random.key(5), 3)
     network = networks.mlp((4, 1), parameterization="standard", w_std=math.sqrt(2), b_std=0.1)
     flat, unravel = jax.flatten_util.ravel_pytree(network.init(start, 6))
 
+    def model(theta, x):
+        return network.apply(unravel(theta), x)[:, 0]
+
     def loss(theta, x, y):
-        return jnp.mean((network.apply(unravel(theta), x)[:, 0] - y) ** 2) / 2
+        outputs = model(theta, x)
+        if linearized:
+            outputs = model(flat, x) + jax.jacrev(lambda t: model(t, x))(flat) @ (theta - flat)
+        return jnp.mean((outputs - y) ** 2) / 2
 
     first, second = np.zeros(len(flat)), np.zeros(len(flat))
     theta = np.asarray(flat, float)
@@ -406,6 +429,7 @@ BAD_CALLS = [
     (lambda: train_on_parity(**TRAINING | {"seeds": []}), "seeds must be a multiple"),
     (lambda: train_on_parity(**TRAINING | {"learning_rate": 0}), "learning_rate must be greater"),
     (lambda: train_on_parity(**TRAINING | {"width": 0}), "width must be at least 1"),
+    (lambda: train_on_parity(**TRAINING | {"linearized": 1}), "linearized must be True or False"),
 ]
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from ntklab import _extras, _search, _validate, networks
 from ntklab.circuits import Circuit, FeedForward, quadratic_sigmoid
 from ntklab.edges import edge_from_moments
+from ntklab.linearization import linearize
 from ntklab.problems import SparseParities, sample_sparse_parity, square_loss
 
 __all__ = [
@@ -246,7 +247,7 @@ def _scale_at(z: Array, repaired: bool) -> Array:
 
 
 def selector_scale_bound(n: int) -> float:
-    r"""$C_f \le \sqrt{(2\sqrt n + 48 n)^2 + 1}$ for the repaired selector.
+    r"""$C_f \le \sqrt{(2\sqrt n + \tfrac{64}3 n)^2 + 1}$ for the repaired selector.
 
     Raises:
         ValueError: for n below 1.
@@ -255,10 +256,10 @@ def selector_scale_bound(n: int) -> float:
 
     Examples:
         >>> round(selector_scale_bound(16), 1)
-        776.0
+        349.3
     """
     n = _validate.integer("n", n, at_least=1)
-    return math.hypot(2 * math.sqrt(n) + 48 * n, 1)
+    return math.hypot(2 * math.sqrt(n) + 64 / 3 * n, 1)
 
 
 def printed_scale_witness(n: int, *, dtype: Any = None) -> Float[Array, " n"]:
@@ -598,6 +599,7 @@ def train_on_parity(
     learning_rate: float = 0.01,
     evaluations: int = 30,
     test_size: int = 8192,
+    linearized: bool = False,
 ) -> TrainingCurves:
     r"""Train two-layer ReLU networks with Adam on fresh batches of a biased sparse parity.
 
@@ -616,6 +618,8 @@ def train_on_parity(
         learning_rate: of Adam, at its usual other settings.
         evaluations: how often to measure, at equal distances; it must divide `steps`.
         test_size: examples of each measurement.
+        linearized: whether to train the networks' first-order expansions at their starts instead,
+            on the same batches.
 
     Raises:
         ValueError: for sizes that do not fit, as `k must be at most n = 8, got 9`.
@@ -643,6 +647,7 @@ def train_on_parity(
         _validate.integer("batch_size", batch_size, at_least=1),
         _validate.integer("test_size", test_size, at_least=1),
     )
+    linearized = _validate.flag("linearized", linearized)
     numbers = [_validate.integer("seeds", seed, at_least=0) for seed in seeds]
     devices = len(jax.devices())
     if not numbers or len(numbers) % devices:
@@ -651,7 +656,7 @@ def train_on_parity(
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("seeds",))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("seeds"))
     every = steps // evaluations
-    train = _training_program(n, k, every, evaluations, rate, *sizes)
+    train = _training_program(n, k, every, evaluations, rate, *sizes, linearized)
     # Optax relies on the promotion of integers to floating-point numbers.
     with jax.numpy_dtype_promotion("standard"):
         losses, accuracies = train(jax.device_put(keys, spread), jnp.asarray(alpha))
@@ -660,7 +665,15 @@ def train_on_parity(
 
 @functools.lru_cache(maxsize=8)
 def _training_program(
-    n: int, k: int, every: int, evaluations: int, rate: float, width: int, batch: int, test: int
+    n: int,
+    k: int,
+    every: int,
+    evaluations: int,
+    rate: float,
+    width: int,
+    batch: int,
+    test: int,
+    linearized: bool,
 ) -> Any:
     # Optax is imported where it is used: the library itself does without.
     with _extras.needed_by("train_on_parity"):
@@ -669,12 +682,14 @@ def _training_program(
     network = networks.mlp((width, 1), parameterization="standard", w_std=math.sqrt(2), b_std=0.1)
     optimizer = optax.adam(rate)
 
-    def loss(params: Any, x: Array, y: Array) -> Array:
-        return jnp.mean((network.apply(params, x)[:, 0] - y) ** 2) / 2
-
     def run(key: Array, alpha: Array) -> tuple[Array, Array]:
         start_key, test_key, data_key = jax.random.split(key, 3)
         params = network.init(start_key, n)
+        model = linearize(network.apply, params) if linearized else network.apply
+
+        def loss(params: Any, x: Array, y: Array) -> Array:
+            return jnp.mean((model(params, x)[:, 0] - y) ** 2) / 2
+
         x_test, y_test = sample_sparse_parity(test_key, n, range(k), alpha, test)
 
         def step(state: tuple[Any, Any], batch_key: Array) -> tuple[Any, None]:
@@ -686,7 +701,7 @@ def _training_program(
         def stretch(state: tuple[Any, Any], number: Array) -> tuple[Any, tuple[Array, Array]]:
             keys = jax.random.split(jax.random.fold_in(data_key, number), every)
             state, _ = jax.lax.scan(step, state, keys)
-            outputs = network.apply(state[0], x_test)[:, 0]
+            outputs = model(state[0], x_test)[:, 0]
             right = jnp.mean((outputs * y_test > 0).astype(outputs.dtype))
             return state, (jnp.mean((outputs - y_test) ** 2) / 2, right)
 

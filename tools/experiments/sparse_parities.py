@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from ntklab import sparse_parities
 
 from experiments import Experiment, Row
@@ -26,6 +27,15 @@ def train(settings: dict[str, Any], task: Row) -> Iterator[Row]:
                 "loss": f"{float(loss):.5f}",
                 "accuracy": f"{float(accuracy):.4f}",
             }
+
+
+def wait(settings: dict[str, Any], task: Row) -> Iterator[Row]:
+    """When the runs of one alpha first have a test loss below a quarter."""
+    seeds = range(*task["seeds"])
+    curves = sparse_parities.train_on_parity(seeds=seeds, alpha=task["alpha"], **settings)
+    for seed, losses in zip(seeds, np.asarray(curves.losses), strict=True):
+        below = curves.steps[losses < 0.25]
+        yield {"alpha": task["alpha"], "seed": seed, "step": int(below[0]) if len(below) else "inf"}
 
 
 def search_scale(settings: dict[str, Any], task: Row) -> Iterator[Row]:
@@ -83,5 +93,30 @@ EXPERIMENTS = [
         train,
         {"alpha": "share of biased inputs", **MEASURED},
         rows=30,
+    ),
+    Experiment(
+        "parity_linearized",
+        "The expansions of the same networks at their starts, on the same data",
+        {**FIGURE_2, "batch_size": 1024, "steps": 6000, "evaluations": 30, "linearized": True},
+        [
+            {"alpha": alpha, "learning_rate": rate, "seeds": (0, 4)}
+            for alpha in (0.5, 0.25)
+            for rate in (1e-2, 1e-3, 1e-4)
+        ],
+        train,
+        {"alpha": "share of biased inputs", "learning_rate": "of Adam", **MEASURED},
+        rows=30,
+    ),
+    Experiment(
+        "parity_waiting",
+        "When the networks of Figure 2 first have a test loss below a quarter, in 40 000 steps",
+        {**FIGURE_2, "batch_size": 1024, "steps": 40_000, "evaluations": 200},
+        [{"alpha": alpha, "seeds": (0, 20)} for alpha in (0.5, 0.375, 0.25, 0.1875, 0.125)],
+        wait,
+        {
+            "alpha": "share of biased inputs",
+            "seed": MEASURED["seed"],
+            "step": "the first of the evaluations, one in 200 steps, below a quarter; or inf",
+        },
     ),
 ]
