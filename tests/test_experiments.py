@@ -14,6 +14,7 @@ from ntklab import sparse_parities, tables
 
 EXPERIMENTS = experiments.all_experiments()
 NAMES = [experiment.name for experiment in EXPERIMENTS]
+MEASURED = {"prediction", "loss", "accuracy", "scale", "drift", "start", "lowest", "left", "moved"}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=NAMES)
@@ -23,10 +24,7 @@ def test_a_table_is_complete_and_described(experiment):
     tasks = experiments.finished(experiment)
     assert None not in tasks
     rows = [row for task in tasks for row in task]
-    keys = [
-        tuple(row[name] for name in row if name not in ("loss", "accuracy", "scale", "prediction"))
-        for row in rows
-    ]
+    keys = [tuple(row[name] for name in row if name not in MEASURED) for row in rows]
     assert len(set(keys)) == len(keys)
     # Nothing but the tasks' rows stands in the table.
     assert len(project.read(experiment.table).splitlines()) == 1 + len(rows)
@@ -285,3 +283,23 @@ def test_loading_gives_columns(monkeypatch, tmp_path):
 def test_a_missing_table_is_named(function):
     with pytest.raises(ValueError, match=r"^name must be one of .*parity_training.*; got 'no'"):
         function("no")
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("kernel_minima", {"n": 4, "m": 16, "seeds": (1, 2)}),
+        ("kernel_drift_of_runs", {"activation": "tanh", "m": 64, "seeds": (1, 2)}),
+        ("kernel_drift_in_balls", {"depth": 1, "m": 8, "seeds": (1, 2)}),
+    ],
+)
+def test_rows_of_kernels_are_found_again(name, task):
+    experiment = EXPERIMENTS[NAMES.index(name)]
+    found = list(experiment.compute(experiment.settings, task))
+    stored = experiments.rows_of(task, experiments.stored_rows(experiment))
+    assert len(found) == len(stored) == experiment.rows
+    for row, again in zip(stored, found, strict=True):
+        # Four digits are stored; flows and climbs depend on rounding.
+        for column in MEASURED & set(row):
+            assert float(again[column]) == pytest.approx(float(row[column]), rel=1e-2, abs=1e-4)

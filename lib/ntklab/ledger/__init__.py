@@ -39,6 +39,7 @@ CHAPTERS = (
     "linearization",
     "tangent_kernel",
     "gradient_flow",
+    "convergence",
     "boolean_kernels",
     "sparse_parities",
     "weak_learning",
