@@ -20,7 +20,6 @@ each_chapter = pytest.mark.parametrize("path", CHAPTERS.values(), ids=CHAPTERS)
 NOT_YET = (
     "leaky_parities",
     "sparse_parities",
-    "weak_learning",
 )
 
 

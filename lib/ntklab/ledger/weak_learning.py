@@ -398,7 +398,7 @@ def nearly_unbiased_start(
         Check("gain over the promised one", float(found.gain) / promise, ">=", 1, rounding),
         Check("loss over that of predicting 0", float(found.loss) / null, "<", 1),
         Check("promise of the library over it", library / promise, "==", 1, 100 * rounding),
-        Check("norm over B", found.norm * curve * radius / left, "<=", radius**2, 10 * rounding),
+        Check("norm over B", found.norm * curve * radius / left, "<=", 1, 100 * rounding),
         Check("promise from the start", from_start, "<=", promise, rounding),
     ]
     if model == "turning":
