@@ -3,7 +3,6 @@
 import ast
 import errno
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -199,11 +198,23 @@ def test_no_file_is_read_or_written_carelessly():
 LATIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # ASCII: less than Latin-1
 
 
-def run_script(root: Path, name: str, *arguments: str | Path, **options):
+# What a full disk does, within reach of a test: nothing longer is written. The limit is set by a
+# Python that becomes the script's: JAX warns of a process that forks, wherever it runs.
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def run_script(
+    root: Path, name: str, *arguments: str | Path, longest_file: int | None = None, **options
+):
     """A script of `root`, as the Makefile calls it, under a locale that lacks most letters."""
     environment = {**os.environ, **LATIN, **options.pop("env", {})}
+    limited = [] if longest_file is None else ["-c", LIMITED, str(longest_file)]
     return subprocess.run(
-        [sys.executable, root / "tools" / name, *arguments],
+        [sys.executable, *limited, root / "tools" / name, *arguments],
         env=environment,
         encoding="utf-8",
         errors="replace",
@@ -230,11 +241,6 @@ def test_a_notebook_is_executed_where_the_locale_lacks_its_letters(chapter):
     assert "λ ≤ σ" in nbformat.read(chapter, as_version=4).cells[1].outputs[0].text
 
 
-def refuse_large_files() -> None:
-    """What a full disk does, within reach of a test: nothing longer than this is written."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
@@ -243,7 +249,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_a_notebook_that_finds_no_room_stays_and_is_named(chapter):
     before = chapter.read_bytes()
-    done = run_script(ROOT, "notebooks.py", chapter, preexec_fn=refuse_large_files)
+    done = run_script(ROOT, "notebooks.py", chapter, longest_file=200_000)
     assert one_line(done) == f"make notebooks: {chapter}: File too large"
     assert chapter.read_bytes() == before
     assert [path.name for path in chapter.parent.iterdir()] == ["chapter.ipynb"]
@@ -341,11 +347,7 @@ def test_the_book_names_what_it_cannot_write(course):
 def test_the_book_names_the_data_base_that_finds_no_room(course):
     (course / "book").mkdir()
     nbformat.write(nbformat.v4.new_notebook(), course / "book" / "chapter.ipynb")
-    done = run_script(
-        course,
-        "book.py",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
-    )
+    done = run_script(course, "book.py", longest_file=1000)
     assert one_line(done).startswith(f"make book: {course / '_build' / '.jupyter_cache'}: ")
 
 
