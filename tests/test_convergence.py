@@ -107,7 +107,7 @@ def make(kind, name, x, *, m=5, w_std=1.0, paired=False, seed=0):
     """A network of the library, a start, and the same in NumPy; the copies of a pair differ."""
     d = x.shape[1]
     if kind == "shallow":
-        a = normal(seed + 7, m)
+        [a] = rounded(normal(seed + 7, m))
         network = networks.shallow(m, activation=name, output_weights=a)
         model = Model(name, x, gains=(1, m**-0.5), m=m, a=a, copies=1 + paired)
     else:
