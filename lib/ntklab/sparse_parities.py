@@ -111,7 +111,7 @@ def _selection(z: Array) -> Array:
 
 
 def gate(s: Float[Array | np.ndarray, "*places n"]) -> Float[Array, "*places"]:
-    r"""$S(s) = 1 - \prod_i (1 - s_i^2)$: 1 as soon as one coordinate is selected, 0 if none is.
+    r"""$A(s) = 1 - \prod_i (1 - s_i^2)$: 1 as soon as one coordinate is selected, 0 if none is.
 
     Args:
         s: a selection, entries in [−1, 1].
@@ -131,7 +131,7 @@ def gate(s: Float[Array | np.ndarray, "*places n"]) -> Float[Array, "*places"]:
 def parity_of_selection(
     s: Float[Array | np.ndarray, "*places n"], *, repaired: bool = True
 ) -> Float[Array, "*places"]:
-    r"""$H(s) = \prod_i \bigl(1 - 2\sigma(-s_i)\bigr)$: the product of the selected signs.
+    r"""$Q(s) = \prod_i \bigl(1 - 2\sigma(-s_i)\bigr)$: the product of the selected signs.
 
     With `repaired=False` the printed factors $1 + s_i - s_i^2$: the same on {−1, 0, 1}, but up to
     5/4 in between.
@@ -167,7 +167,7 @@ def _product(factors: Array) -> Array:
 
 def selector(theta: Vector, x: Rows, *, repaired: bool = True) -> Float[Array, " N"]:
     r"""$f_\theta(x) = \sigma_{-1,1}^{-1,1}\bigl(\langle\theta, x\rangle + \mathcal G(\theta \circ
-    x)\bigr)$ with $\mathcal G(z) = S(\xi(z))\,(H(\xi(z)) - \sum_i z_i)$.
+    x)\bigr)$ with $\mathcal G(z) = A(\xi(z))\,(Q(\xi(z)) - \sum_i z_i)$.
 
     A linear predictor $2\langle\theta, x\rangle$ near $\theta = 0$, and the parity
     $\prod_{\theta_i \ge 3/n} x_i$ once every $\theta_i$ is in $[-2/n, 2/n]$ or $[3/n, 5/n]$ and one
@@ -176,7 +176,7 @@ def selector(theta: Vector, x: Rows, *, repaired: bool = True) -> Float[Array, "
     Args:
         theta: the n parameters.
         x: points of the cube.
-        repaired: whether H is the one of `parity_of_selection` that keeps the scale O(n).
+        repaired: whether Q is the one of `parity_of_selection` that keeps the scale O(n).
 
     Raises:
         ValueError: for NaN or shapes that do not fit.
@@ -202,7 +202,7 @@ def _selector(z: Array, repaired: bool) -> Array:
     """The model as a function of z = θ ∘ x alone."""
     s, total = _selection(z), jnp.sum(z, axis=-1)
     switch = gate(s)
-    # (1 − S)⟨θ, x⟩ + S H, which is the printed sum without its cancellation.
+    # (1 − A)⟨θ, x⟩ + A Q, which is the printed sum without its cancellation.
     mixed = (1 - switch) * total + switch * parity_of_selection(s, repaired=repaired)
     return 2 * quadratic_sigmoid((mixed + 1) / 2) - 1
 
@@ -218,7 +218,7 @@ def selector_scale(z: Float[Array | np.ndarray, "*places n"], *, repaired: bool 
 
     Args:
         z: $\theta \circ x$; further axes are further places.
-        repaired: which H.
+        repaired: which Q.
 
     Raises:
         ValueError: for NaN or a scalar.
@@ -266,7 +266,7 @@ def printed_scale_witness(n: int, *, dtype: Any = None) -> Float[Array, " n"]:
     r"""A place $z$ where the printed selector's gradient exceeds $(5/4)^{n-1} n$.
 
     All but one coordinate are half selected, $n z_i = 5/2$ and $\xi_i = \tfrac12$, which puts 5/4
-    into each factor of H; the last one has $\xi = (1 - \sqrt 5)/2$, where its own factor
+    into each factor of Q; the last one has $\xi = (1 - \sqrt 5)/2$, where its own factor
     $1 + s - s^2$ crosses 0 with slope $\sqrt 5$, so that the output is not saturated.
 
     Args:
@@ -301,12 +301,12 @@ def largest_scale(
 
     From `starts` random places it climbs $\log\sqrt{\|\nabla f\|^2 + f^2}$ along its gradient, in
     steps that shrink from 0.3/n to 0.0003/n in the largest coordinate. In half of the climbs the
-    last coordinate stays where its factor of H is 0: there the output is not saturated, however
+    last coordinate stays where its factor of Q is 0: there the output is not saturated, however
     large the other factors are, and elsewhere a flat output has no slope to follow.
 
     Args:
         n: number of coordinates.
-        repaired: which H.
+        repaired: which Q.
         starts: how many climbs.
         steps: of each climb.
         seed: of the random starts.
@@ -329,7 +329,7 @@ def largest_scale(
 
 
 def zero_of_a_factor(repaired: bool) -> float:
-    r"""The $n z_i$ at which a factor of H is 0: $\xi = -\tfrac12$, or $(1 - \sqrt 5)/2$ as printed.
+    r"""The $n z_i$ at which a factor of Q is 0: $\xi = -\tfrac12$, or $(1 - \sqrt 5)/2$ as printed.
 
     Args:
         repaired: which factor, as in `parity_of_selection`.
@@ -463,7 +463,7 @@ def worst_gradient_error(
         starts: random directions besides the axes.
         steps: of the ascent.
         seed: of the random directions.
-        repaired: which H.
+        repaired: which Q.
         dtype: a floating-point type; JAX's default if omitted.
 
     Raises:
@@ -506,8 +506,8 @@ def tangent_edge(problem: SparseParities, norm_bound: float = math.inf) -> float
     r"""The edge, for any n, of the selector's tangent kernel $4\langle x, x'\rangle$ at $\theta=0$.
 
     By symmetry the best linear predictor has one weight on I and one off I. With
-    $c = 1 - \alpha/4$ and $b = \mathbb E\,yx$ the edge without a norm bound is
-    $\frac{1}{2c}\bigl(\|b\|^2 - \frac{(\alpha/4)(\mathbf 1\cdot b)^2}{c + n\alpha/4}\bigr)$.
+    $c = 1 - \alpha/4$ and $e = \mathbb E\,yx$ the edge without a norm bound is
+    $\frac{1}{2c}\bigl(\|e\|^2 - \frac{(\alpha/4)(\mathbf 1\cdot e)^2}{c + n\alpha/4}\bigr)$.
 
     Args:
         problem: the family; the edge is the same on all its members.
@@ -542,7 +542,7 @@ def feed_forward_selector(n: int) -> FeedForward:
 
     Products of numbers in [−1, 1] cost four sigmoid units, since
     $v^2 = 2\sigma(v/2) + 2\sigma(-v/2)$ there, and binary trees multiply n of them. The product
-    $(1 - S)\langle\theta, x\rangle$ has one unbounded factor: where $1 - S \ne 0$ all
+    $(1 - A)\langle\theta, x\rangle$ has one unbounded factor: where $1 - A \ne 0$ all
     $|n\theta_i| < 3$, so $|\langle\theta, x\rangle| < 3$ and a third of it is in range; elsewhere
     the four units cancel.
 
@@ -564,7 +564,7 @@ def feed_forward_selector(n: int) -> FeedForward:
     z, parity, closed = circuit.selection()
     third = circuit.unit([(u, 1 / 3) for u in z])
     linear, masked = circuit.product(closed, third), circuit.product(closed, parity)
-    # f = 2σ((P + 1)/2) − 1 with P = (1 − S)⟨θ, x⟩ + H − (1 − S) H.
+    # f = 2σ((P + 1)/2) − 1 with P = (1 − A)⟨θ, x⟩ + Q − (1 − A) Q.
     half = [(linear, 1.5), (parity, 0.5), (masked, -0.5)]
     circuit.unit([(circuit.unit(half, 0.5, sigmoid=True), 2.0)], -1.0)
     return circuit.network()

@@ -131,7 +131,7 @@ def two_regimes(
     sums = np.clip(np.asarray(small) @ points.T, -1, 1)
     step = sums * (2 - np.abs(sums))
     linear = np.asarray(outputs(small)[0])
-    # H multiplies n factors that are each right up to a few units in the last place.
+    # Q multiplies n factors that are each right up to a few units in the last place.
     tolerance = rounding_tolerance()
     pairs = (
         ("distance from the parity", found - parities),
@@ -190,9 +190,10 @@ def scale_is_linear(
     at_place = float(selector_scale(place, repaired=repaired))
     size = n**exponent
     stated = math.hypot(2 * math.sqrt(n) + upper * size, 1)
+    ratio = selector_scale_bound(n) / stated
     return [
         Check(f"largest scale found at n = {n}", float(found), "<=", stated),
-        Check(f"the library's bound at n = {n}", selector_scale_bound(n), "==", stated, 1e-9 * n),
+        Check("the library's bound over the stated one", ratio, "==", 1, rounding_tolerance()),
         # The last steps of a climb move n z by less than 0.001.
         Check(f"largest scale found at n = {n}", float(found), ">=", lower * n, 0.02 * n),
         Check("scale at the exercise's place over n", at_place / n, ">=", lower, 1e-2),
@@ -682,7 +683,7 @@ def moments_of_biased_parities(
     "Figure 2",
     theorem="cor-separation-two",
     evidence="sampled",
-    level=1e-3,
+    level=1 / 16,
     seeds=4,
     falsified_by={"alpha": 0.0},
     mutants=[
@@ -704,15 +705,14 @@ def ordinary_network_learns(
     linearized: bool = False,
 ) -> list[Check]:
     """A two-layer ReLU network trained with Adam on a biased sparse parity goes below the loss that
-    bounds every kernel with as many features as it has parameters; its linearization, on the same
-    data, stays above.
+    bounds every kernel with as many features as it has parameters, in more than half of its runs;
+    its linearization, on the same data, stays above.
 
-    Mean test loss over the seeds after training, 64 units on batches of 1024, plus 10.2 standard
-    errors: Student's t with three degrees of freedom exceeds 10.2 with chance 0.001. The tolerance
-    is the standard error of 2048 test losses of mean ¼: where they lie between 0 and 2, as for
-    outputs in [−1, 1], they deviate by at most √(¼ · 7/4). Without bias the mean stays above the
-    bound: most runs have learned nothing after as many steps. The linearization is that of the
-    first seed.
+    The largest test loss of four runs after training, 64 units on batches of 1024: were half of all
+    runs to stay above, four in a row would go below with chance 1/16. The tolerance is the standard
+    error of 2048 test losses of mean ¼: where they lie between 0 and 2, as for outputs in [−1, 1],
+    they deviate by at most √(¼ · 7/4). Without bias a run has learned nothing after as many steps.
+    The linearization is that of the first seed.
 
     Loose: the bound is what no kernel can do; the network goes to 0, and its linearization gains
     nothing visible.
@@ -721,7 +721,6 @@ def ordinary_network_learns(
     settings |= {"batch_size": 1024, "evaluations": 15, "test_size": 2048}
     settings |= {"seeds": range(seeds)}
     last = np.asarray(train_on_parity(linearized=linearized, **settings).losses)[:, -1]
-    high = float(np.mean(last) + 10.2 * np.std(last, ddof=1) / math.sqrt(seeds))
     # The kernel bound at alpha = 0.5, so that a run without bias is held against the same number.
     problem = SparseParities(n, k, alpha or 0.5)
     features = 64 * n + 64 + 64 + 1 + 1
@@ -729,6 +728,6 @@ def ordinary_network_learns(
     known_to = math.sqrt(7) / 4 / math.sqrt(settings["test_size"])
     tangent = train_on_parity(linearized=True, **{**settings, "seeds": [0]}).losses
     return [
-        Check("mean test loss + 10.2 standard errors", high, "<=", bound, known_to),
+        Check(f"largest test loss of {seeds} runs", float(np.max(last)), "<=", bound, known_to),
         Check("test loss of the linearization", float(tangent[0, -1]), ">=", bound, known_to),
     ]
