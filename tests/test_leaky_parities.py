@@ -171,6 +171,15 @@ def test_the_search_climbs_to_sixteen_n():
     assert float(here) == pytest.approx(float(found), rel=1e-3)
 
 
+def test_the_search_climbs_beyond_sixteen_n_where_the_gate_opens():
+    """All but one coordinate at −2/n, one in two thirds of its rise: 18.6n is there to be found."""
+    found, theta, x = lp.largest_leaky_scale(3, 0.999, starts=12, steps=80)
+    assert 18.3 * 3 < float(found) < 19 * 3
+    slope = slope_of(np.asarray(theta, float), np.asarray(x, float)[None], 0.999, True)[0]
+    value = oracle(np.asarray(theta, float), np.asarray(x, float)[None], 0.999, True)[0]
+    assert math.hypot(np.linalg.norm(slope), value) == pytest.approx(float(found), rel=1e-3)
+
+
 @pytest.mark.parametrize("version", ["parity", False])
 def test_the_printed_first_term_is_steep(version):
     n = 64

@@ -60,19 +60,19 @@ _OFFSET = 5 / 3
 def leaky_selector(
     theta: Vector, x: Rows, alpha: float, *, repaired: Version = True
 ) -> Float[Array, " N"]:
-    r"""$f_\theta(x) = -(1 - S) + \sigma_{-1,1}^{-1,1}\bigl((1 - S)\,u + S H\bigr)$ with
-    $u = \langle\theta, x + \tfrac53\alpha\mathbf 1\rangle$ and S, H at $\xi(\theta \circ x)$.
+    r"""$f_\theta(x) = -(1 - A) + \sigma_{-1,1}^{-1,1}\bigl((1 - A)\,u + A Q\bigr)$ with
+    $u = \langle\theta, x + \tfrac53\alpha\mathbf 1\rangle$ and A, Q at $\xi(\theta \circ x)$.
 
     It is $-1 + 2u$ to first order at $\theta = 0$, and the parity $\prod_{\theta_i \ge 3/n} x_i$
     once every $\theta_i$ is in $[0, 2/n]$ or $[3/n, 5/n]$ and one is in the latter. As printed the
-    first term is $\sigma_{0,2/n}^{-1,0}(\langle\theta, \mathbf 1\rangle)$, and H has the factors
+    first term is $\sigma_{0,2/n}^{-1,0}(\langle\theta, \mathbf 1\rangle)$, and Q has the factors
     $1 + s - s^2$.
 
     Args:
         theta: the n parameters.
         x: points of the cube.
         alpha: share of leaking examples, which the model knows.
-        repaired: False for the model as printed; `"parity"` repairs H and leaves the first term.
+        repaired: False for the model as printed; `"parity"` repairs Q and leaves the first term.
 
     Raises:
         ValueError: for NaN, shapes that do not fit, or alpha outside (0, 1).
@@ -109,7 +109,7 @@ def _model(theta: Array, x: Array, alpha: Any, repaired: Version) -> Array:
     s, weights = selection(theta * x), jnp.sum(theta)
     linear = jnp.sum(theta * x, axis=-1) + _OFFSET * alpha * weights
     switch = gate(s)
-    # (1 − S) u + S H, which is the printed sum without its cancellation.
+    # (1 − A) u + A Q, which is the printed sum without its cancellation.
     mixed = (1 - switch) * linear + switch * parity_of_selection(s, repaired=bool(repaired))
     first = switch - 1 if repaired is True else quadratic_sigmoid(theta.size / 2 * weights) - 1
     return first + 2 * quadratic_sigmoid((mixed + 1) / 2) - 1
@@ -192,9 +192,11 @@ def largest_leaky_scale(
 ) -> tuple[Float[Array, ""], Float[Array, " n"], Float[Array, " n"]]:
     r"""The largest `leaky_scale` that a search along its gradient finds, with its $\theta$ and x.
 
-    One third of the climbs start at random within reach of the sigmoids, for random x; one third
-    near $n\theta_i = \tfrac52$ with the last factor of H held at 0, where the output is not
-    saturated; one third at $\theta_i$ of the order of $1/n^2$, where the first printed term rises.
+    One quarter of the climbs start at random within reach of the sigmoids, for random x; one
+    near $n\theta_i = \tfrac52$ with the last factor of Q held at 0, where the output is not
+    saturated; one at $\theta_i$ of the order of $1/n^2$, where the first printed term rises; and
+    one at $n\theta_i \approx -2$ for all but one coordinate, whose bit is −1 and which is nearly
+    selected, where u is as low as it can be and the gate opens.
 
     Args:
         n: number of coordinates.
@@ -227,17 +229,22 @@ def _climb(
     key: Array, n: int, alpha: Any, starts: int, steps: int, repaired: Version, dtype: Any
 ) -> tuple[Array, Array, Array]:
     place_key, sign_key = jax.random.split(key)
-    kind = (jnp.arange(starts) % 3)[:, None]
+    kind = (jnp.arange(starts) % 4)[:, None]
     # In units of 1/n.
     anywhere = jax.random.uniform(place_key, (starts, n), dtype, -3.2, 3.2)
     half = jnp.abs(anywhere) / 3.2 + 2
     half = half.at[:, -1].set(zero_of_a_factor(bool(repaired)))
     small = jnp.abs(anywhere) / 1.6 / n
-    first = jnp.where(kind == 0, half, jnp.where(kind == 1, small, anywhere)) / n
+    # Where P = 0 and the others' u is −2(1 + 5α/3): the outer step is steepest there.
+    depth = 2 * (1 + _OFFSET * alpha)
+    opened = 3 - jnp.sqrt((1 - jnp.sqrt(depth / (1 + depth))) / 2)
+    low = jnp.where(jnp.arange(n) == n - 1, -opened, -2) - 0.05 * jnp.abs(anywhere) / n
+    first = jnp.select([kind == 0, kind == 1, kind == 2], [half, small, anywhere], low) / n
     signs = jax.random.rademacher(sign_key, (starts, n), dtype)
-    x = jnp.where(kind == 2, signs, jnp.ones_like(signs))
+    ones = jnp.ones_like(signs)
+    x = jnp.select([kind == 2, kind == 3], [signs, ones.at[:, -1].set(-1)], ones)
     held = (kind == 0) & (jnp.arange(n) == n - 1)
-    pace = jnp.where(kind == 1, 1 / n, 1.0).astype(dtype) / n
+    pace = jnp.select([kind == 1, kind == 3], [1 / n, 0.1], 1.0).astype(dtype) / n
 
     def height(theta: Array, point: Array) -> Array:
         return jnp.log(_scale_at(theta, point, alpha, repaired))
@@ -285,7 +292,7 @@ def leaky_one_step(
     step_size: float | None = None,
     dtype: Any = None,
 ) -> Float[Array, " n"]:
-    r"""$\theta^{(1)} = -\eta\,(\nabla\mathcal L(f_0) + e)$ with $-\nabla\mathcal L(f_0) =
+    r"""$\theta^{(1)} = -\eta\,(\nablaL(f_0) + e)$ with $-\nablaL(f_0) =
     2\alpha(x^I + \tfrac53\mathbf 1)$, for any n.
 
     Args:
@@ -482,7 +489,7 @@ def leaky_feed_forward(n: int, alpha: float) -> FeedForward:
 
     As `sparse_parities.feed_forward_selector`. New is $\langle\theta, \mathbf 1\rangle$: each
     $\theta_i = (\theta_i x_i)\,x_i$ is a product, right while $|n\theta_i| \le 3$, and elsewhere
-    $1 - S = 0$ switches the sum off.
+    $1 - A = 0$ switches the sum off.
 
     Args:
         n: number of inputs.
@@ -502,13 +509,13 @@ def leaky_feed_forward(n: int, alpha: float) -> FeedForward:
     alpha = _validate.probability("alpha", alpha)
     circuit = Circuit(n)
     z, parity, closed = circuit.selection()
-    # n θ_i/3 from z_i and x_i, then u/8: in [−1, 1] wherever 1 − S is not 0.
+    # n θ_i/3 from z_i and x_i, then u/8: in [−1, 1] wherever 1 − A is not 0.
     weights = [circuit.product(circuit.unit([(u, n / 3)]), i) for i, u in enumerate(z)]
     eighth = circuit.unit(
         [(u, 1 / 8) for u in z] + [(w, 3 * _OFFSET * alpha / (8 * n)) for w in weights]
     )
     linear, masked = circuit.product(closed, eighth), circuit.product(closed, parity)
-    # f = −(1 − S) + 2σ((P + 1)/2) − 1 with P = (1 − S) u + H − (1 − S) H.
+    # f = −(1 − A) + 2σ((P + 1)/2) − 1 with P = (1 − A) u + Q − (1 − A) Q.
     half = circuit.unit([(linear, 4.0), (parity, 0.5), (masked, -0.5)], 0.5, sigmoid=True)
     circuit.unit([(half, 2.0), (closed, -1.0)], -1.0)
     return circuit.network()
@@ -537,7 +544,7 @@ def unbiased_accuracy_bound(problem: LeakyParities) -> float:
 def population_gradients(
     apply: Any, params: Any, problem: LeakyParities
 ) -> tuple[Float[Array, " members"], Float[Array, ""]]:
-    r"""$\|\nabla\mathcal L_I(f_\theta)\|$ for every member at once, and $R_0 = \max_x \|\nabla
+    r"""$\|\nablaL_I(f_\theta)\|$ for every member at once, and $R_0 = \max_x \|\nabla
     f_\theta(x)\|$.
 
     With $g = f\,\nabla f$ the gradient is $(1 - \alpha)\bigl(\mathbb E_{\mathcal U}\, g - \hat
