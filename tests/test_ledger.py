@@ -33,10 +33,6 @@ MUTANTS = [
     for entry in ENTRIES
     for number, mutant in enumerate(entry.mutants)
 ]
-#: Chapters whose entries are still without mutants, evidence and a word on what is loose.
-NOT_YET = {
-}
-FINISHED = [entry for entry in ENTRIES if entry.chapter not in NOT_YET]
 
 
 @pytest.fixture
@@ -80,7 +76,7 @@ def test_entry_kills_its_mutant(entry, mutant):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("entry", FINISHED, ids=lambda entry: entry.key)
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
 def test_what_is_loose_is_said_to_be(entry):
     """An inequality that stays below half of its bound says why, and no other one does."""
     close = closeness(entry(**setting) for setting in entry.settings)
@@ -88,7 +84,7 @@ def test_what_is_loose_is_said_to_be(entry):
     assert bool(loose) == bool(entry.loose), f"closeness {close}, Loose: {entry.loose!r}"
 
 
-@pytest.mark.parametrize("entry", FINISHED, ids=lambda entry: entry.key)
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.key)
 def test_entry_has_mutants_of_both_kinds(entry):
     assert {mutant.kind for mutant in entry.mutants} == {"statement", "code"}
 
