@@ -92,6 +92,7 @@ def population_loss(
         ValueError: if there is not one prediction for each point, or for another kind of loss.
 
     Examples:
+        >>> from ntklab.problems import SparseParities
         >>> member = SparseParities(4, 2, 0.1).distribution((0, 1))
         >>> round(float(population_loss(jnp.zeros(16), member, LOGISTIC)), 4)
         0.6931
@@ -255,6 +256,8 @@ def descend(
     Source: M21, equations (1) and (2).
 
     Examples:
+        >>> from ntklab.problems import SparseParities
+        >>> from ntklab.sparse_parities import selector, step_size
         >>> problem = SparseParities(n=4, k=2, alpha=0.5)
         >>> run = descend(selector, jnp.zeros(4), problem.distribution((0, 1)),
         ...     step_size=step_size(problem), steps=1)

@@ -184,6 +184,7 @@ def selector(theta: Vector, x: Rows, *, repaired: bool = True) -> Float[Array, "
     Source: M21, equations (8)–(13).
 
     Examples:
+        >>> from ntklab.cube import hypercube
         >>> x = hypercube(3)
         >>> theta = jnp.array([4 / 3, 0.2, 4 / 3])
         >>> bool(jnp.all(selector(theta, x) == x[:, 0] * x[:, 2]))

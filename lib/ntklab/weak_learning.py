@@ -74,6 +74,8 @@ def tangent_features(apply: Apply, params: Any, x: Any) -> Float[Array, "N p_and
     Source: M21, equation (5).
 
     Examples:
+        >>> from ntklab.cube import hypercube
+        >>> from ntklab.sparse_parities import selector
         >>> tangent_features(selector, jnp.zeros(2), hypercube(2)[:1]).tolist()
         [[0.0, 2.0, 2.0]]
     """
@@ -200,6 +202,9 @@ def tangent_edge_from_descent(
     Source: M21, Theorem 4 and equation (15); proved in the chapter.
 
     Examples:
+        >>> from ntklab.descent import descend
+        >>> from ntklab.problems import SparseParities
+        >>> from ntklab.sparse_parities import selector, step_size, tolerated_error
         >>> problem = SparseParities(n=4, k=2, alpha=0.5)
         >>> member = problem.distribution((0, 1))
         >>> run = descend(selector, jnp.zeros(4), member, step_size=step_size(problem), steps=1,
@@ -296,6 +301,7 @@ def label_free_run(
     Source: M21, Theorem 5, whose proof it is; worked out in the chapter.
 
     Examples:
+        >>> from ntklab.problems import SparseParities
         >>> model = TurningModel(feature=(), target=(0, 1))
         >>> member = SparseParities(2, 2, 0.5).distribution((0, 1))
         >>> path = label_free_run(model, -math.pi / 4, member, step_size=2.0, steps=2)
@@ -366,6 +372,8 @@ def average_tangent_kernel(apply: Apply, path: Any, x: Any) -> AverageKernel:
     Source: M21, Theorem 5.
 
     Examples:
+        >>> from ntklab.cube import hypercube
+        >>> from ntklab.sparse_parities import selector
         >>> kernel = average_tangent_kernel(selector, jnp.zeros((3, 2)), hypercube(2))
         >>> kernel.rank, kernel.dimension
         (2, 9)
@@ -510,6 +518,7 @@ def edge_from_label_free_run(
     Source: M21, Theorem 5; corrected and proved in the chapter.
 
     Examples:
+        >>> from ntklab.cube import hypercube
         >>> model = TurningModel(feature=(), target=(0, 1))
         >>> points = hypercube(2)
         >>> member = Distribution(points, jnp.full(4, 0.25), points[:, 0] * points[:, 1])
@@ -582,6 +591,7 @@ class TurningModel:
     Source: the chapter's.
 
     Examples:
+        >>> from ntklab.cube import hypercube
         >>> model = TurningModel(feature=(0,), target=(0, 1))
         >>> model(jnp.asarray(1.5 * math.pi), hypercube(2)).round(5).tolist()
         [1.0, -1.0, -1.0, 1.0]
