@@ -329,7 +329,7 @@ def test_no_search_finds_a_wrong_certificate(kind, norm):
     for name, m in (("tanh", 1), ("gelu", 2)):
         network, start, model = make(kind, name, x, m=m, seed=2)
         if model.a is not None:
-            model.a[:] = 1.0
+            model.a = np.ones(m)
             network = networks.shallow(m, activation=name, output_weights=model.a)
 
         def height(place, network=network, model=model):
