@@ -418,8 +418,8 @@ def _lines(node: Node, width: float) -> list[str]:
 
 
 def _marks_fit(node: Node, width: float) -> bool:
-    # The head is bold, and so a sixth wider; the marks stand apart from it.
-    needed = 1.16 * text_width(node.head) + text_width(f"  {node.marks}")
+    # The head is bold, and so a sixth wider; the marks are wide signs, and stand apart from it.
+    needed = 1.16 * text_width(node.head) + 1.5 * text_width(f"  {node.marks}")
     return not node.marks or needed <= width
 
 

@@ -292,7 +292,7 @@ def leaky_one_step(
     step_size: float | None = None,
     dtype: Any = None,
 ) -> Float[Array, " n"]:
-    r"""$\theta^{(1)} = -\eta\,(\nablaL(f_0) + e)$ with $-\nablaL(f_0) =
+    r"""$\theta^{(1)} = -\eta\,(\nabla L(f_0) + e)$ with $-\nabla L(f_0) =
     2\alpha(x^I + \tfrac53\mathbf 1)$, for any n.
 
     Args:
@@ -544,7 +544,7 @@ def unbiased_accuracy_bound(problem: LeakyParities) -> float:
 def population_gradients(
     apply: Any, params: Any, problem: LeakyParities
 ) -> tuple[Float[Array, " members"], Float[Array, ""]]:
-    r"""$\|\nablaL_I(f_\theta)\|$ for every member at once, and $R_0 = \max_x \|\nabla
+    r"""$\|\nabla L_I(f_\theta)\|$ for every member at once, and $R_0 = \max_x \|\nabla
     f_\theta(x)\|$.
 
     With $g = f\,\nabla f$ the gradient is $(1 - \alpha)\bigl(\mathbb E_{\mathcal U}\, g - \hat
