@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from ntklab import _extras, _validate, models
 from ntklab.descent import SQUARE, SmoothLoss, checked_loss
+from ntklab.models import Apply
 
 __all__ = [
     "Arrival",
@@ -39,7 +40,6 @@ __all__ = [
     "step_size_limit",
 ]
 
-Apply = Callable[[Any, Array], Array]
 Gram = Float[Array | np.ndarray, "n n"]
 Predictions = Array | tuple[Array, Array]
 Times = ArrayLike | Sequence[float]
