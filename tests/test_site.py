@@ -12,13 +12,21 @@ import re
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import unquote, urldefrag
+from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
-from playwright.sync_api import Browser, ElementHandle, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ElementHandle,
+    Locator,
+    Page,
+    Request,
+    ViewportSize,
+    sync_playwright,
+)
 
 pytestmark = pytest.mark.site
 
@@ -582,6 +590,166 @@ def test_a_link_opens_what_is_closed(solution_page: Page) -> None:
             box.locator("summary").click()
 
 
+# A word that a page has in one closed proof only, and the section that holds the proof.
+HIDDEN_WORD = """
+() => {
+  const words = text => text.toLowerCase().match(/[a-z]{7,}/g) ?? [];
+  const counts = new Map();
+  for (const word of words(document.querySelector("article").textContent))
+    counts.set(word, (counts.get(word) ?? 0) + 1);
+  for (const box of document.querySelectorAll("article details:not([open]) p"))
+    for (const word of words(box.textContent))
+      if (counts.get(word) === 1 && !box.querySelector("code, a"))
+        return [word, box.closest("section").id];
+}
+"""
+
+
+@pytest.mark.parametrize("way", ["search", "find in page"])
+def test_a_hit_in_what_is_closed_opens_it(solution_page: Page, way: str) -> None:
+    word, section = solution_page.evaluate(HIDDEN_WORD)
+    page = solution_page.url
+    solution_page.goto("about:blank")
+    if way == "search":
+        go(solution_page, f"{page}?highlight={word}#{section}")
+        found = solution_page.locator(".highlighted")
+    else:
+        # A link to a text is found as the browser finds what one types into its search.
+        go(solution_page, f"{page}#:~:text={word}")
+        found = solution_page.get_by_text(word)
+    found.first.wait_for(state="visible")
+
+
+# Where a reference of each kind leads: what shows it is the end of its address.
+REFERENCES = {
+    "statement": "html#thm-",
+    "equation": "#equation-",
+    "figure": "#fig-",
+    "citation": "bibliography.html#id",
+    "exercise": "#ex-",
+}
+PREVIEW = """
+() => {
+  const box = document.querySelector("#course-preview");
+  const { left, right, top, bottom } = box.getBoundingClientRect();
+  return {
+    untyped: box.querySelectorAll(".math:not(:has(mjx-container))").length,
+    empty: box.innerText.trim().length < 10 && !box.querySelector("img, mjx-container"),
+    lost: [...box.querySelectorAll("img")].filter(image => !image.naturalWidth).length,
+    stops: box.querySelectorAll("a, button, summary, [id], [tabindex]").length,
+    outside: left < 0 || right > document.documentElement.clientWidth || top < 0
+      || bottom > innerHeight,
+  };
+}
+"""
+SOUND = {"untyped": 0, "empty": False, "lost": 0, "stops": 0, "outside": False}
+
+
+@pytest.fixture
+def from_disk(browser: Browser) -> Iterator[Callable[..., tuple[Page, Locator]]]:
+    """Opens the lightest chapter with a reference of a kind as one who downloaded the book does."""
+    tabs = []
+
+    def opened(kind: str, **settings: Any) -> tuple[Page, Locator]:
+        end = REFERENCES[kind]
+        page = _lightest(rf'<a class="reference internal" href="[^"]*{end}')
+        tab = browser.new_page(**settings)
+        tabs.append(tab)
+        go(tab, (SITE / page).as_uri())
+        return tab, tab.locator(f"article a.reference.internal[href*='{end}']:visible").first
+
+    yield opened
+    for tab in tabs:
+        tab.close()
+
+
+def _preview(tab: Page) -> Locator:
+    """The preview, typeset and with its pictures."""
+    box = tab.locator("#course-preview")
+    box.wait_for(state="visible")
+    tab.wait_for_function(
+        """() => [...document.querySelectorAll("#course-preview img")].every(i => i.complete)
+          && !document.querySelector("#course-preview .math:not(:has(mjx-container))")"""
+    )
+    return box
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+@pytest.mark.parametrize(("size", "mode"), [(DESK, "light"), (TELEPHONE, "dark")])
+def test_pointing_at_a_reference_shows_it(from_disk, kind, size, mode) -> None:
+    view = ViewportSize(width=size[0], height=size[1])
+    tab, link = from_disk(kind, viewport=view, color_scheme=mode)
+    link.hover()
+    box = _preview(tab)
+    assert tab.evaluate(PREVIEW) == SOUND
+    # One may go over to it, and it stays; it goes when one goes elsewhere, or by Escape.
+    box.hover()
+    tab.wait_for_timeout(300)
+    assert box.is_visible()
+    tab.keyboard.press("Escape")
+    assert not box.is_visible()
+    tab.mouse.move(1, 1)
+    link.hover()
+    box.wait_for(state="visible")
+    tab.mouse.move(1, 1)
+    box.wait_for(state="hidden")
+
+
+def test_a_focused_reference_is_described_by_its_preview(from_disk) -> None:
+    tab, link = from_disk("statement")
+    # From the stop before it on by keyboard: a focus that a script sets is not one that shows.
+    link.evaluate("link => link.before(Object.assign(document.createElement('a'), {href: '#'}))")
+    link.evaluate("link => link.previousSibling.focus()")
+    tab.keyboard.press("Tab")
+    box = _preview(tab)
+    assert link.get_attribute("aria-describedby") == box.get_attribute("id")
+    assert box.get_attribute("role") == "tooltip"
+    tab.keyboard.press("Escape")
+    assert not box.is_visible()
+    assert link.get_attribute("aria-describedby") is None
+    assert link.evaluate("link => link === document.activeElement"), "Escape moves no focus"
+
+
+def test_the_first_tap_shows_and_the_second_follows(from_disk) -> None:
+    view = ViewportSize(width=TELEPHONE[0], height=TELEPHONE[1])
+    tab, link = from_disk("statement", viewport=view, has_touch=True)
+    before = tab.url
+    link.tap()
+    _preview(tab)
+    assert tab.evaluate(PREVIEW) == SOUND
+    assert tab.url == before
+    target = str(link.evaluate("link => link.href"))
+    link.tap()
+    tab.wait_for_url(target)
+    # What has no preview is followed at once.
+    section = tab.locator("article a.headerlink").first.get_attribute("href")
+    tab.evaluate(
+        """hash => document.querySelector("article p").innerHTML =
+          `<a class="reference internal" id="plain" href="${hash}">there</a>`""",
+        section,
+    )
+    tab.locator("#plain").tap()
+    tab.wait_for_url(f"**{section}")
+
+
+def test_every_reference_of_these_kinds_has_its_preview() -> None:
+    kind = re.compile(r"(thm|prop|lem|cor|def|rem|ex|fig|equation)-(?!.*-solution$)")
+    references = {
+        urldefrag(urljoin(page, unquote(link)))
+        for page in pages()
+        for link in re.findall(r'<a class="reference internal" href="([^"]*)"', _html(page))
+    }
+    wanted = {
+        (page, anchor)
+        for page, anchor in references
+        if kind.match(anchor) and f'<section id="{anchor}"' not in _html(page)
+    }
+    assert len(wanted) > 100
+    for page, anchor in wanted:
+        script = (SITE / "previews" / page).with_suffix(".js").read_text(encoding="utf-8")
+        assert f'"{anchor}": ' in script, f"{page}#{anchor}"
+
+
 def test_formulas_are_no_stops_of_the_tab_key(solution_page: Page) -> None:
     inline = solution_page.locator("mjx-container:not([display=true])")
     assert inline.count() > 20
@@ -606,8 +774,8 @@ def test_descriptions_are_plain_words() -> None:
 
 
 def _lightest(part: str) -> str:
-    """The chapter that loads fastest among those with this in their HTML."""
-    found = [page for page in chapters() if part in _html(page)]
+    """The chapter that loads fastest among those with this pattern in their HTML."""
+    found = [page for page in chapters() if re.search(part, _html(page))]
     assert found, f"no page has {part!r}"
     return min(found, key=lambda page: len(_html(page)))
 

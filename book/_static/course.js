@@ -12,18 +12,35 @@ window.addEventListener("afterprint", () => {
   }
 });
 
+// True if there was something to open.
+function openAround(element) {
+  let opened = false;
+  for (let box = element.closest("details"); box; box = box.parentElement.closest("details")) {
+    opened ||= !box.open;
+    box.open = true;
+  }
+  return opened;
+}
+
 // A link to what is closed, or to something in it, opens it.
 function reveal(hash) {
   const target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1)));
   if (!target) return;
-  let opened = false;
-  for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) {
-    opened ||= !box.open;
-    box.open = true;
-  }
-  if (opened) target.scrollIntoView();
+  if (openAround(target)) target.scrollIntoView();
 }
-document.addEventListener("DOMContentLoaded", () => reveal(location.hash));
+document.addEventListener("DOMContentLoaded", () => {
+  reveal(location.hash);
+  // The search marks its words on the page that it leads to, 10 ms after it is told to: this theme
+  // loads the search on every page, where Sphinx then takes each for the page of the search itself.
+  if (!document.querySelector("#search-results")) SphinxHighlight.highlightSearchWords();
+  // Of the words those in the section arrived at are shown, or the first.
+  setTimeout(() => {
+    const words = [...document.querySelectorAll("article .highlighted")];
+    const place = document.querySelector(":target");
+    const here = words.filter(word => place?.contains(word));
+    for (const word of here.length ? here : words.slice(0, 1)) openAround(word);
+  }, 50);
+});
 window.addEventListener("hashchange", () => reveal(location.hash));
 // The same link clicked once more changes no address.
 document.addEventListener("click", event => {
