@@ -102,7 +102,7 @@ def points(name: str, value: Any) -> Array:
     return array
 
 
-def same_dimension(name1: str, x1: Array, name2: str, x2: Array) -> None:
+def same_dimension(name1: str, x1: Array | np.ndarray, name2: str, x2: Array | np.ndarray) -> None:
     """Two sets of points must have the same shape behind their first axis, and one dtype."""
     if x1.shape[1:] != x2.shape[1:]:
         raise ValueError(

@@ -17,6 +17,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Key
 
 from ntklab import _random, _validate
+from ntklab.sphere import equator_density, harmonics
 
 __all__ = [
     "CONTRACTION",
@@ -31,7 +32,6 @@ __all__ = [
     "feature_floor",
     "features_needed",
     "fit_errors",
-    "harmonics",
     "neuron_gradient",
     "neuron_loss",
     "norm_floor",
@@ -58,26 +58,6 @@ _ASYMPTOTIC = 256
 # --- the spectrum of a neuron -------------------------------------------------------------------
 
 
-def harmonics(dimension: int, degree: int) -> int:
-    r"""$N(d, k) = \binom{k + d - 1}{d - 1} - \binom{k + d - 3}{d - 1}$, the dimension of the
-    spherical harmonics of degree k in d dimensions.
-
-    Args:
-        dimension: d.
-        degree: k.
-
-    Raises:
-        ValueError: for a dimension below 2 or a negative degree.
-
-    Examples:
-        >>> [harmonics(3, degree) for degree in range(4)]
-        [1, 3, 5, 7]
-    """
-    d = _validate.integer("dimension", dimension, at_least=2)
-    k = _validate.integer("degree", degree, at_least=0)
-    return math.comb(k + d - 1, d - 1) - (math.comb(k + d - 3, d - 1) if k > 1 else 0)
-
-
 def degree_share(degree: int, dimension: int) -> float:
     r"""$N(d, k)\,\lambda_k/\norm w^2$: what degree k contributes to $\E\,\mathrm{ReLU}(w \cdot x)^2
     = \tfrac12\norm w^2$, in units of $\norm w^2$.
@@ -102,15 +82,8 @@ def degree_share(degree: int, dimension: int) -> float:
     if k % 2:
         return 0.25 if k == 1 else 0.0
     if k == 0:
-        return d * (_equator(d) / (d - 1)) ** 2
+        return d * (equator_density(d) / (d - 1)) ** 2
     return float(_shares(np.array([k], float), d)[0])
-
-
-def _equator(d: int) -> float:
-    """The density of a coordinate of a uniform unit vector, at 0."""
-    from scipy.special import beta
-
-    return 1 / float(beta(0.5, (d - 1) / 2))
 
 
 def _shares(k: np.ndarray, d: int) -> np.ndarray:
@@ -119,7 +92,7 @@ def _shares(k: np.ndarray, d: int) -> np.ndarray:
 
     # Γ(z)/Γ(z + 3/2), twice: neither overflows, and each keeps its digits for large z.
     ratios = beta((k - 1) / 2, 1.5) * beta((k + d - 2) / 2, 1.5) * 4 / math.pi
-    front = d * _equator(d) / (4 * math.pi)
+    front = d * equator_density(d) / (4 * math.pi)
     return np.asarray(front * (k + d / 2 - 1) / ((k - 1) * (k + d - 1)) * ratios)
 
 
@@ -190,7 +163,7 @@ def _beyond(even: int, d: int) -> float:
     # The terms are A(s⁻⁴ + b s⁻⁶ + …) in s = k + d/2 − 1; their sum by the midpoint rule.
     middle = last + d / 2
     curvature = (5 * d * d - 6 * d + 8) / 80 - 1 / 3
-    rest = 2 * d * _equator(d) / math.pi * (1 / 6 + curvature / middle**2) / middle**3
+    rest = 2 * d * equator_density(d) / math.pi * (1 / 6 + curvature / middle**2) / middle**3
     return float(np.sum(direct)) + rest
 
 
