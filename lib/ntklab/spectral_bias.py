@@ -146,7 +146,7 @@ def deep_kernel(depth: int) -> Kernel:
 
     Examples:
         >>> deep_kernel(3)(np.array([0.0, 1.0])).round(4).tolist()
-        [1.2112, 4.0]
+        [1.0604, 4.0]
     """
     depth = _validate.integer("depth", depth, at_least=1)
     return functools.partial(_deep, depth)
@@ -709,7 +709,7 @@ def direction_error_bound(t: Any, eigenvalue: float, *, drift: float, residual: 
     return drift * residual * _accumulated(t, eigenvalue)
 
 
-def _accumulated(t: Any, rate: float) -> np.ndarray:
+def _accumulated(t: Any, rate: float) -> Any:
     """∫₀ᵗ e^(−rate s) ds."""
     times = _times(t)
     rate = _validate.number("eigenvalue", rate, at_least=0)
@@ -741,7 +741,7 @@ def operator_distance(kernel: Kernel, x: Points) -> float:
 
     Examples:
         >>> round(operator_distance(first_layer_kernel, np.array([[0.0, 1.0]])), 4)
-        0.4246
+        0.4494
     """
     gram = np.asarray(zonal_gram(kernel, x), float)
     second = sphere_eigenvalues(lambda u: kernel(u) ** 2, np.shape(x)[1], 0)
