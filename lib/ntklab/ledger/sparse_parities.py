@@ -393,7 +393,7 @@ def tangent_kernel_of_the_selector(
     in_ball = float(edge(lambda *_: kernel, member, radius * math.sqrt(n)).edge)
     e = alpha * np.where(np.arange(n) < k, 2.0 ** (1 - k), 2.0 ** (-1 - k))
     c = 1 - alpha / 4
-    closed = (e @ e - mean * alpha / 4 * e.sum() ** 2 / (c + n * alpha / 4)) / (2 * c)
+    closed = float((e @ e - mean * alpha / 4 * e.sum() ** 2 / (c + n * alpha / 4)) / (2 * c))
     tolerance = rounding_tolerance()
     return [
         Check("distance from 4⟨x, x′⟩", float(distance), "<=", 0, 4 * n * tolerance),
