@@ -151,13 +151,13 @@ def test_relu_bound_by_hand():
 
 def brute_force(W0, x, radius):
     """Every set of units of one sign, with the budget split by Cauchy–Schwarz or not spent."""
-    margins, best = np.abs(W0 @ x), 0.0
+    to_kink, best = np.abs(W0 @ x), 0.0
     for sign in (1, -1):
         members = np.flatnonzero(signs_of(len(W0)) == sign)
         for size in range(len(members) + 1):
             for chosen in itertools.combinations(members, size):
                 spent = np.sqrt(size) * radius * np.linalg.norm(x)
-                best = max(best, spent - margins[list(chosen)].sum())
+                best = max(best, spent - to_kink[list(chosen)].sum())
     return best / np.sqrt(len(W0))
 
 
@@ -239,7 +239,7 @@ def test_rate_is_the_limit_of_the_worst_error():
     """N = 10⁶, B = 1, both signs.
 
     The worst k is about (B/2g)^{2/3} (N/…)^{2/3} ≈ 4000 units, with g = ½√(2/π) the density of
-    |w·x| near 0 among the units of one sign per N; the sum of the k smallest margins has a
+    |w·x| near 0 among the units of one sign per N; the sum of the k smallest of them has a
     relative standard deviation of order 1/√k ≈ 0.016, and the larger of two signs is taken: 5 %
     is three deviations.
     """
@@ -251,7 +251,7 @@ def test_rate_is_the_limit_of_the_worst_error():
         assert worst / rate == pytest.approx(1, abs=0.05)
 
 
-def test_rate_from_the_quantiles_of_the_margins():
+def test_rate_from_the_quantiles_of_the_distances_to_the_kink():
     """The continuous problem max_k √k B − ∫₀^k (quantile of |w·x|), solved on a grid."""
     width, radius = 10**9, 2.0
     k = np.arange(1, 10**7, 10.0)
@@ -261,7 +261,7 @@ def test_rate_from_the_quantiles_of_the_margins():
 
 
 def test_the_proof_of_the_bound():
-    """Its two halves at the threshold c = B^{2/3} m^{-1/3}: margins below c, by Hoeffding at most
+    """Its two halves at the threshold c = B^{2/3} m^{-1/3}: |w·x| below c, by Hoeffding at most
     M = cm√(2/π) + √(m log(1/δ)/2) of them, and beyond them √q B − cq ≤ B²/4c.
     """
     for width, radius, delta in itertools.product((64, 4096, 10**6), (0.1, 1, 8), (0.01, 0.5)):

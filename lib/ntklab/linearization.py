@@ -345,10 +345,10 @@ def _gains_of_signs(
 ) -> tuple[Array, Array]:
     """√k B‖x‖ − Σ of the k smallest |w·x| for k = 0 … m, and their order; a row for each sign."""
     reach = radius * jnp.sqrt(jnp.sum(point**2))
-    margins = jnp.abs(jnp.matmul(weights, point, precision="highest"))
+    to_kink = jnp.abs(jnp.matmul(weights, point, precision="highest"))
 
     def one_sign(members: Array) -> tuple[Array, Array]:
-        own = jnp.where(members, margins, jnp.inf)
+        own = jnp.where(members, to_kink, jnp.inf)
         order = jnp.argsort(own)
         counts = jnp.sqrt(jnp.arange(len(own) + 1, dtype=own.dtype))
         costs = jnp.concatenate([jnp.zeros(1, own.dtype), jnp.cumsum(own[order])])

@@ -414,8 +414,8 @@ def relu_error_attains_its_rate(
     C ‖x‖ B^(4/3) m^(−1/6), with C = ¾ (¼ √(2/π))^(1/3).
 
     The mean over draws of the exact worst error, over the rate, at m = 2¹⁶ and at m/16 (one input
-    dimension, since the margins alone count): 1 up to four standard errors of the mean and 1.5 and
-    3 % for the next order. `constant` and the powers are those of the rate.
+    dimension, since the distances to the kink alone count): 1 up to four standard errors of the
+    mean and 1.5 and 3 % for the next order. `constant` and the powers are those of the rate.
     """
     _validate.choice("signs", signs, ("balanced", "equal"))
     checks = []
@@ -479,7 +479,7 @@ def residual_in_tangent_space(
     At n > md points the values of such a function lie in the range of the kernel's Gram matrix, and
     the norm of the smallest interpolant is the part of the move that the inputs see: all of it, or,
     with inputs in a `subspace` of that dimension, its projection. The converse: Σ c_i Θ(·, x_i)
-    with random c, of norm √(cᵀHc), against the change after moving by Σ c_i φ(x_i), at other
+    with random c, of norm √(cᵀHc) = 2, against the change after moving by Σ c_i φ(x_i), at other
     points. The change of the network itself, `model="network"`, leaves that range. `share`
     multiplies the distance, with `strict=False` the norm is claimed to equal it.
     """
@@ -508,7 +508,8 @@ def residual_in_tangent_space(
     distance = share * float(np.linalg.norm(steps))
     visible = float(np.linalg.norm(steps * np.asarray(seen))) if strict else distance
 
-    c = np.random.default_rng(0).normal(size=n) / n
+    c = np.random.default_rng(0).normal(size=n)
+    c *= 2 / np.linalg.norm(here.T @ c)  # so far that the network bends
     reached = np.asarray(W0, float) + (here.T @ c).reshape(W0.shape)
     converse = change(_validate.from_numpy(reached, W0.dtype), others) - there @ (here.T @ c)
     length = float(np.sqrt(c @ (here @ here.T) @ c))
