@@ -261,7 +261,7 @@ def strongly_convex_losses(
     falsified_by={"loss": "logistic"},
     sweep=[{"p": 1.5}, {"p": 2.0}, {"p": 6.0, "seed": 2}],
     mutants=[
-        Mutant.statement("the exponent β is moved by 0.1", shift=0.1),
+        Mutant.statement("the exponent ν is moved by 0.1", shift=0.1),
         Mutant.statement("the constant of the transfer is 5 % larger", constant=1.05),
         Mutant.code(
             "the bound has α where α² belongs",
@@ -282,12 +282,12 @@ def pl_in_function_space(
     constant: float = 1.0,
     seed: int = 0,
 ) -> list[Check]:
-    """α(L − L*)^β ≤ ‖∇_u L‖ with λ_min(H_t) ≥ c is the same inequality in parameters, with α√c, and
-    gives finite time, exponential or power decay as β is below, at or above ½.
+    """α(L − L*)^ν ≤ ‖∇_u L‖ with λ_min(H_t) ≥ c is the same inequality in parameters, with α√c, and
+    gives finite time, exponential or power decay as ν is below, at or above ½.
 
-    ‖u − y‖^p has α = p, β = (p − 1)/p: its flow against the bound, an equality; the gradient in
+    ‖u − y‖^p has α = p, ν = (p − 1)/p: its flow against the bound, an equality; the gradient in
     parameters of a tanh network against its bound, an equality for residuals along the lowest
-    singular vector. `loss="logistic"` has no α and β that serve everywhere.
+    singular vector. `loss="logistic"` has no α and ν that serve everywhere.
     """
     times = np.linspace(0, 2, 21)
     beta = (p - 1) / p + shift
@@ -320,7 +320,7 @@ def pl_in_function_space(
     return [
         Check("flow and bound apart", float(np.max(np.abs(gaps - bound))), "==", 0, 1e-6),
         Check(
-            "smallest ‖∂L‖ over ασ_min(L − L*)^β",
+            "smallest ‖∂L‖ over ασ_min(L − L*)^ν",
             float(min(ratios)),
             ">=",
             constant,
