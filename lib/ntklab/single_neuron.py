@@ -44,11 +44,11 @@ Vector = Float[Array | np.ndarray, " d"]
 Rows = Float[Array | np.ndarray, "N d"]
 OtherRows = Float[Array | np.ndarray, "M d"]
 
-#: $\lambda = \frac{\pi/2 - 1}{2\pi}$, the modulus of descent at a right angle.
+#: $\nu = \frac{\pi/2 - 1}{2\pi}$, the modulus of descent at a right angle.
 SMALLEST_MODULUS = (math.pi / 2 - 1) / (2 * math.pi)
-#: $\eta = 4\lambda$, the step size for which the contraction is proved.
+#: $\eta = 4\nu$, the step size for which the contraction is proved.
 STEP_SIZE = 4 * SMALLEST_MODULUS
-#: $\sqrt{1 - 4\lambda^2}$, by which each step shrinks the distance at least.
+#: $\sqrt{1 - 4\nu^2}$, by which each step shrinks the distance at least.
 CONTRACTION = math.sqrt(1 - 4 * SMALLEST_MODULUS**2)
 
 # From this many dimensions on the shares of the degrees are their asymptotic series.
@@ -461,11 +461,11 @@ def _arc_cosine(angles: np.ndarray, sines: np.ndarray) -> np.ndarray:
 
 
 def descent_modulus(angle: float) -> float:
-    r"""$\frac{\pi - \theta - \sin\theta}{2\pi}$, a lower bound of $\inner{\nabla L(w)}{w - v}/
-    \norm{w - v}^2$ at the angle $\theta$ of w and v.
+    r"""$\frac{\pi - \omega - \sin\omega}{2\pi}$, a lower bound of $\inner{\nabla L(w)}{w - v}/
+    \norm{w - v}^2$ at the angle $\omega$ of w and v.
 
     Args:
-        angle: $\theta$ in $[0, \pi]$.
+        angle: $\omega$ in $[0, \pi]$.
 
     Raises:
         ValueError: for an angle outside.
@@ -504,8 +504,8 @@ def neuron_loss(w: Vector, v: Vector) -> Float[Array, ""]:
 
 
 def neuron_gradient(w: Vector, v: Vector) -> Float[Array, " d"]:
-    r"""$\nabla L(w) = \tfrac12(w - v) + \tfrac1{2\pi}(\theta\,v - \norm v\sin\theta\;\hat w)$ at
-    the angle $\theta$ of w and v.
+    r"""$\nabla L(w) = \tfrac12(w - v) + \tfrac1{2\pi}(\omega\,v - \norm v\sin\omega\;\hat w)$ at
+    the angle $\omega$ of w and v.
 
     At $w = 0$ the loss has no gradient; it is 0 there, as automatic differentiation has it with
     $\mathrm{ReLU}'(0) = 0$.
@@ -630,8 +630,8 @@ def recovery_errors(
 ) -> Float[Array, " runs"]:
     r"""$\norm{w - v}/\norm v$ after descent on n samples of a neuron $v$, for independent runs.
 
-    Each run has its own neuron of norm 1, samples, and start, normal with $\E\norm{w_0}^2 =
-    \tfrac1{100}$.
+    Each run has its own samples, neuron and start: normal, with $\E\norm v^2 = 1$ and
+    $\E\norm{w_0}^2 = \tfrac1{100}$.
 
     Args:
         key: of all draws.
@@ -668,11 +668,11 @@ def recovery_errors(
 def _recover(key: Array, used: Array, step_size: Array, d: int, runs: int, steps: int) -> Array:
     keys, dtype = jax.random.split(key, 3), step_size.dtype
     x = _random.normal(keys[0], (runs, len(used), d), dtype)
-    v = _random.normal(keys[1], (runs, d), dtype)
-    v = v / jnp.linalg.norm(v, axis=1, keepdims=True)
+    v = _random.normal(keys[1], (runs, d), dtype) / math.sqrt(d)
     w = _random.normal(keys[2], (runs, d), dtype) / (10 * math.sqrt(d))
 
     def run(x: Array, v: Array, w: Array) -> Array:
-        return jnp.linalg.norm(_descend(x, jax.nn.relu(x @ v), w, used, step_size, steps) - v)
+        found = _descend(x, jax.nn.relu(x @ v), w, used, step_size, steps)
+        return jnp.linalg.norm(found - v) / jnp.linalg.norm(v)
 
     return jax.vmap(run)(x, v, w)

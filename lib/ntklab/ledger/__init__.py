@@ -44,6 +44,7 @@ CHAPTERS = (
     "sparse_parities",
     "weak_learning",
     "leaky_parities",
+    "single_neuron",
 )
 
 #: The sources by their keys.
