@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntklab import _validate, single_neuron
+from ntklab import _validate, single_neuron, sphere
 from ntklab.checks import Check, rounding_tolerance
 from ntklab.ledger import Mutant, result
 
@@ -183,7 +183,7 @@ def neurons_have_this_spectrum(
     scale = weight_norm**power * (dimension if factor else 1)
     expected = scale * np.array(_coefficients(dimension, 12, slope)) ** 2
     found = [single_neuron.relu_eigenvalue(k, dimension, weight_norm) for k in range(13)]
-    counts = [single_neuron.harmonics(dimension, k) for k in range(13)]
+    counts = [sphere.harmonics(dimension, k) for k in range(13)]
     total = float(np.dot(found, counts)) + weight_norm**2 * single_neuron.share_beyond(
         12, dimension
     )
@@ -280,8 +280,8 @@ def norms_have_a_floor(
         Mutant.statement("the upper bound falls as K^-1.6", high_power=1.6),
         Mutant.statement("the upper bound is a fifth smaller", upper=0.8),
         Mutant.code(
-            "the density at the equator is that of the next dimension but two",
-            "single_neuron._equator",
+            "the density at the equator is that of another dimension",
+            "sphere.equator_density",
             lambda f: lambda d: f(d + 3) if d < 10 else 1.2 * f(d),
         ),
         Mutant.code(
