@@ -263,7 +263,7 @@ def norms_have_a_floor(
     "S24",
     "Section 14.3, one ReLU: where the exponential is",
     theorem="thm-exponential",
-    exercise="ex-threshold",
+    exercise="ex-exponential-begins",
     evidence="exact",
     falsified_by={"odd": 1},
     sweep=[
