@@ -438,6 +438,8 @@ def test_pages_that_are_gone_leave_nothing(book):
         (r"x_i^{10}", "xi¹⁰"),
         (r"\R^{m}", "ℝm"),
         (r"\lambda_0 > 0", "λ₀ > 0"),
+        (r"\sqrt{\abs{\mathcal P}} > 1", "√|P| > 1"),
+        (r"\norm{\abs{x_{0}}}^2", "‖|x₀|‖²"),
         (r"", ""),
     ],
 )

@@ -138,8 +138,19 @@ _SIGNS = {
     **{"eta": "η", "theta": "θ", "Theta": "Θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "rho": "ρ"},
     **{"sigma": "σ", "Sigma": "Σ", "tau": "τ", "phi": "φ", "varphi": "φ", "chi": "χ", "psi": "ψ"},
 }
+_BARS = {"abs": "|", "norm": "‖"}
 _RAISED = str.maketrans("0123456789+-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ")
 _LOWERED = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
+
+
+def _braced(tex: str, start: int) -> str:
+    """What stands between the brace at `start` and the one that closes it."""
+    depth = 0
+    for place in range(start, len(tex)):
+        depth += {"{": 1, "}": -1}.get(tex[place], 0)
+        if depth == 0:
+            return tex[start + 1 : place]
+    return tex[start + 1 :]
 
 
 def plain(tex: str) -> str:
@@ -153,6 +164,11 @@ def plain(tex: str) -> str:
             while place < len(tex) and tex[place].isalpha():
                 place += 1
             name = tex[start:place]
+            if name in _BARS and tex[place : place + 1] == "{":
+                inside = _braced(tex, place)
+                text += _BARS[name] + plain(inside) + _BARS[name]
+                place += len(inside) + 2
+                continue
             text += _SIGNS.get(name, name)
             if name:
                 place += len(tex[place:]) - len(tex[place:].lstrip())

@@ -714,6 +714,7 @@ def printed_average_kernel_fails(
     "M21",
     "Theorem 5, uniform inputs",
     theorem="thm-label-free-floor",
+    exercise="ex-label-free-floor",
     evidence="exact",
     falsified_by={"members": 40},
     sweep=[{"block": 5, "steps": 4, "members": 35}, {"model": "network", "members": 28}],
