@@ -25,6 +25,7 @@ from ntklab.cube import character, hypercube, walsh_hadamard
 from ntklab.descent import population_loss
 from ntklab.edges import Kernel, edge, edges, parity_edges
 from ntklab.ledger import Mutant, result
+from ntklab.ledger._shared import NO_COINS
 from ntklab.problems import (
     Distribution,
     LeakyParities,
@@ -498,15 +499,7 @@ def gradient_accuracy_from_samples(
         Mutant.statement("x^I itself contributes nothing", contribution=0.0),
         Mutant.statement("x^I contributes twice as much", contribution=2.0),
         Mutant.statement("indicators have half of the edge", constant=0.5),
-        Mutant.code(
-            "the leaking labels are no coins",
-            "problems.LeakyParities.distribution",
-            lambda f: (
-                lambda self, subset, **k: f(self, subset, **k)._replace(
-                    label_means=jnp.sign(f(self, subset, **k).label_means)
-                )
-            ),
-        ),
+        NO_COINS,
         _EDGES_HALVED,
     ],
 )
@@ -743,15 +736,7 @@ def every_kernel_on_sparse_parities(
         Mutant.statement("both bounds halved", constant=0.5),
         Mutant.statement("B over |P|^0.6", exponent=0.6),
         Mutant.statement("(1 − α)² in place of 1 − α", power=2.0),
-        Mutant.code(
-            "the leaking labels are no coins",
-            "problems.LeakyParities.distribution",
-            lambda f: (
-                lambda self, subset, **k: f(self, subset, **k)._replace(
-                    label_means=jnp.sign(f(self, subset, **k).label_means)
-                )
-            ),
-        ),
+        NO_COINS,
         Mutant.code(
             "the bound by norm is half as large",
             "boolean_kernels.largest_mean_edge",

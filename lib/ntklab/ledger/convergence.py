@@ -30,17 +30,13 @@ from ntklab.convergence import (
     weight_norm_bound,
 )
 from ntklab.ledger import Mutant, result
+from ntklab.ledger._shared import unit_vectors
 from ntklab.statistics import fit_power_law
 
 # --- oracles -----------------------------------------------------------------------------------
 
 # Where |σ″| of tanh is largest, 4/(3√3).
 _STEEPEST = math.atanh(1 / math.sqrt(3))
-
-
-def _sphere(seed: int, n: int, d: int) -> np.ndarray:
-    x = np.random.default_rng(seed).normal(size=(n, d))
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 class _Tanh:
@@ -124,7 +120,7 @@ def loss_decays_with_the_eigenvalue(
     """
 
     def largest(n: int, width: int) -> tuple[float, float]:
-        x = _sphere(0, n, d)
+        x = unit_vectors(0, n, d)
         model = _Tanh(x, networks.alternating_signs(width))
         start = _start(1, width, x)
         # The labels lie where the slopes of the units fall.
@@ -305,7 +301,7 @@ def pl_in_function_space(
     bound = pl_bound(
         times if loss == "power" else 10 * times, gap=float(gaps[0]), alpha=alpha, exponent=beta
     )
-    x = _sphere(seed, 4, 3)
+    x = unit_vectors(seed, 4, 3)
     model = _Tanh(x, networks.alternating_signs(12))
     jacobian = model(np.random.default_rng(seed).normal(size=(12, 3)))[1]
     floor = singular_floor(jacobian)
@@ -410,7 +406,7 @@ def no_bad_critical_point(
     network; and a Jacobian with fewer columns than rows, which has a critical residual of any size
     though its svd shows no zero.
     """
-    x = _sphere(seed, n, 2)
+    x = unit_vectors(seed, n, 2)
     model = _Tanh(x, networks.alternating_signs(width))
     jacobian = model(np.random.default_rng(seed + 1).normal(size=(width, 2)))[1]
     floor = singular_floor(jacobian)
@@ -630,13 +626,13 @@ def kernel_drift(
     that starts where its curvature is largest attains the bound to first order. `assumed_norm` is
     the size of the inputs, in units of theirs, with which L is computed.
     """
-    x = input_norm * _sphere(0, n, d)
+    x = input_norm * unit_vectors(0, n, d)
     start = _start(1, width, x)
     found = constants(_shallow(width), start, x, np.zeros(n))
     slope = found.lipschitz * assumed_norm**2 * constant
     bound = slope * radius * (2 * found.jacobian_norm + slope * radius)
     drift = _worst_drift(x, start, radius, 40)
-    unit = _sphere(0, 4, 3)
+    unit = unit_vectors(0, 4, 3)
     radii = (0.01, 0.03, 0.1, 0.3)
     by_radius = [
         [_worst_drift(unit, _start(seed, 64, unit), r, 15) for seed in range(2)] for r in radii
@@ -688,7 +684,7 @@ def kernel_converges_uniformly(
     act in the direction in which the Jacobian changes most.
     """
     n, d, widths = 3, 3, (32, 128, 512)
-    x, y = _sphere(seed, n, d), np.array([1.0, -1.0, 1.0])
+    x, y = unit_vectors(seed, n, d), np.array([1.0, -1.0, 1.0])
     limit = limit_gram(x, activation="tanh", train_output=False)
     suprema, ratios = [], []
     for m in widths:
@@ -757,7 +753,7 @@ def continuous_induction(
     Loose: the radius pays K for the gradient, where a residual along the lowest singular vector has
     σ₀ only, and the rate ½λ₀, where the loop ends with ⅝λ₀ at least.
     """
-    x = input_norm * _sphere(0, n, d)
+    x = input_norm * unit_vectors(0, n, d)
     model = _Tanh(x, networks.alternating_signs(width))
     start = _start(1, width, x)
     values, jacobian = model(start)
@@ -866,7 +862,7 @@ def sharp_certificate(
                 1e-4,
             ),
         ]
-    x = 2 * _sphere(0, 2, 2)
+    x = 2 * unit_vectors(0, 2, 2)
     ratios = []
     for width, seed in itertools.product((1, 20), range(2)):
         points = x[: min(width, 2)]
@@ -981,7 +977,7 @@ def smallest_eigenvalue_of_order_one(
     the circle against 1/(4n); and in dimensions 2 and 3 the upper bound K(1) − K(cos δ) by the
     closest pair. With `repeated` two inputs are equal.
     """
-    x = _sphere(seed, n, d)
+    x = unit_vectors(seed, n, d)
     if n == 2:
         x[1] *= np.sign(x[0] @ x[1])
     if repeated:
@@ -1004,7 +1000,7 @@ def smallest_eigenvalue_of_order_one(
     ]
     above = []
     for dimension in (2, 3):
-        points = _sphere(seed, 60, dimension)
+        points = unit_vectors(seed, 60, dimension)
         cosines = np.clip(points @ points.T - 2 * np.eye(60), -1, 1)
         delta = float(np.arccos(np.max(cosines)))
         gram = limit_gram(points, activation="relu", train_output=False)
@@ -1201,7 +1197,7 @@ def gradients_in_the_ball(
     for _ in range(draws):
         shapes = [(width, width)] * depth + [(1, width)]
         weights = [rng.normal(size=shape) for shape in shapes]
-        x = input_norm * math.sqrt(width) * _sphere(0, 1, width)[0]
+        x = input_norm * math.sqrt(width) * unit_vectors(0, 1, width)[0]
         a = x
         for layer, W in enumerate(weights):
             left = np.linalg.svd(W)[0][:, 0] if layer < depth else np.ones(1)

@@ -33,6 +33,7 @@ from ntklab.leaky_parities import (
     worst_leaky_error,
 )
 from ntklab.ledger import Mutant, result
+from ntklab.ledger._shared import NO_COINS
 from ntklab.problems import LeakyParities, square_loss
 from ntklab.sparse_parities import printed_scale_witness
 from ntklab.weak_learning import (
@@ -95,15 +96,7 @@ _EDGES_DOUBLED = Mutant.code(
         Mutant.statement("the covariance lacks the leak", leaks=0.0),
         Mutant.statement("the parity has loss α/2", price=0.5),
         Mutant.statement("single bits are members", size=1),
-        Mutant.code(
-            "the leaking labels are no coins",
-            "problems.LeakyParities.distribution",
-            lambda f: (
-                lambda self, subset, **k: f(self, subset, **k)._replace(
-                    label_means=jnp.sign(f(self, subset, **k).label_means)
-                )
-            ),
-        ),
+        NO_COINS,
         Mutant.code(
             "no input leaks",
             "problems.LeakyParities.distribution",
@@ -533,15 +526,7 @@ def printed_leaky_step_fails(
         Mutant.statement("the kernel lacks the output", output=0.0),
         Mutant.statement("single bits are members", size=1),
         _NO_OFFSET,
-        Mutant.code(
-            "the leaking labels are no coins",
-            "problems.LeakyParities.distribution",
-            lambda f: (
-                lambda self, subset, **k: f(self, subset, **k)._replace(
-                    label_means=jnp.sign(f(self, subset, **k).label_means)
-                )
-            ),
-        ),
+        NO_COINS,
         Mutant.code(
             "the library's kernel is half as large",
             "leaky_parities.leaky_tangent_kernel",

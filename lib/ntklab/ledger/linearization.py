@@ -12,6 +12,7 @@ from jax import Array
 from ntklab import _random, _validate, networks
 from ntklab.checks import Check, rounding_tolerance
 from ntklab.ledger import Mutant, result
+from ntklab.ledger._shared import scaled
 from ntklab.linearization import (
     linearize,
     relu_error_bound,
@@ -45,11 +46,6 @@ def _scaled_slope(factor: float) -> Callable[[Any], Any]:
         )
 
     return make
-
-
-def _scaled(factor: float) -> Callable[[Any], Any]:
-    """A function whose values are multiplied."""
-    return lambda function: lambda *places, **named: factor * function(*places, **named)
 
 
 @result(
@@ -184,8 +180,8 @@ def relu_expansion_is_linear(
         Mutant.statement("the width has the power −0.6", width_power=-0.6),
         Mutant.statement("the distance has the power 1.9", distance_power=1.9),
         Mutant.statement("the norm of x is not squared", norm_power=1.0),
-        Mutant.code("half the bound", "linearization.smooth_error_bound", _scaled(0.5)),
-        Mutant.code("without the ½ of Taylor", "linearization.smooth_error_bound", _scaled(2.0)),
+        Mutant.code("half the bound", "linearization.smooth_error_bound", scaled(0.5)),
+        Mutant.code("without the ½ of Taylor", "linearization.smooth_error_bound", scaled(2.0)),
         Mutant.code(
             "the output weights do not matter",
             "linearization.smooth_error_bound",
@@ -317,8 +313,8 @@ def _quadratic_ratio(width: int, d: int, power: float) -> float:
         Mutant.statement("the constants are a tenth", constant=0.1),
         Mutant.statement("the width has the power −1/6 − 0.1", power=-1 / 6 - 0.1),
         Mutant.statement("the radius has the power 4/3 − 1", radius=64.0, radius_power=1 / 3),
-        Mutant.code("the bound is a tenth", "linearization.relu_error_bound", _scaled(0.1)),
-        Mutant.code("units cross twice as easily", "linearization.worst_relu_error", _scaled(4.0)),
+        Mutant.code("the bound is a tenth", "linearization.relu_error_bound", scaled(0.1)),
+        Mutant.code("units cross twice as easily", "linearization.worst_relu_error", scaled(4.0)),
     ],
 )
 def relu_linearization_error(
@@ -386,7 +382,7 @@ def relu_linearization_error(
         Mutant.statement("the width has the power −1/6 + 0.1", power=-1 / 6 + 0.1),
         Mutant.statement("the radius has the power 4/3 − 0.1", radius_power=4 / 3 - 0.1),
         Mutant.statement("the error does not grow with x", norm_power=0.0),
-        Mutant.code("half the rate", "linearization.relu_error_rate", _scaled(0.5)),
+        Mutant.code("half the rate", "linearization.relu_error_rate", scaled(0.5)),
         Mutant.code(
             "the worst error ignores the norm of x",
             "linearization.worst_relu_error",

@@ -14,6 +14,7 @@ from jaxtyping import Key
 from ntklab import _validate, networks
 from ntklab.checks import Check, rounding_tolerance
 from ntklab.ledger import Mutant, result
+from ntklab.ledger._shared import unit_vectors
 from ntklab.statistics import fit_power_law
 from ntklab.tangent_kernel import (
     arc_cosine_coefficients,
@@ -25,11 +26,6 @@ from ntklab.tangent_kernel import (
     relu_angle_kernels,
     standard_ntk_limit,
 )
-
-
-def _sphere(seed: int, n: int, d: int) -> np.ndarray:
-    x = np.random.default_rng(seed).normal(size=(n, d))
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def _points(x: np.ndarray) -> Array:
@@ -169,7 +165,7 @@ def shallow_tangent_kernel(
     Both formulas, in NumPy, against the library's kernel, for output weights a_j that are normal.
     `train_output=True` trains the a_j where the first formula takes them as fixed.
     """
-    x = _sphere(seed, 9, d)
+    x = unit_vectors(seed, 9, d)
     a = np.random.default_rng(seed + 1).normal(size=width)
     network = networks.shallow(width, activation=activation, output_weights=a)
     W = network.init(jax.random.key(seed), d)
@@ -230,7 +226,7 @@ def tangent_kernel_of_deep_network(
     two outputs, with biases. With `frozen_layer` one layer is not trained, and its share is
     missing.
     """
-    w_std, x = 1.3, _sphere(3, 11, d)
+    w_std, x = 1.3, unit_vectors(3, 11, d)
     network = networks.mlp(widths, w_std=w_std, b_std=b_std)
     params = network.init(jax.random.key(5), d)
     shares = _numpy_relu_gradients(params, x, w_std, b_std)
@@ -487,7 +483,7 @@ def concentration_rate(
     With `copies` = 2 every unit is there twice, so that units are not independent.
     """
     n, d = 6, 4
-    x = _sphere(seed, n, d)
+    x = unit_vectors(seed, n, d)
     scaled = _points(np.sqrt(d) * x)
     options: dict[str, Any] = {"depth": depth, "activation": activation}
     checks = []
@@ -605,7 +601,7 @@ def concentration_bound(
     the factor n is real; `norm` makes inputs longer than 1.
     """
     d = 3
-    apart = _sphere(seed, n, d)
+    apart = unit_vectors(seed, n, d)
     x = apart[:1] + spread * (apart - apart[:1])
     x = norm * x / np.linalg.norm(x, axis=1, keepdims=True)
     points = _points(x)
@@ -776,7 +772,7 @@ def gram_matrix_is_positive_definite(
     `angle`, where two come close, and for random ones where it is None.
     """
     if angle is None:
-        x = _sphere(seed, n, d)
+        x = unit_vectors(seed, n, d)
     else:
         steps = angle * np.arange(n)
         x = np.stack([np.cos(steps), np.sin(steps)], axis=1)
@@ -864,7 +860,7 @@ def recursion_against_networks(
     `weight_scale`.
     """
     d, n, outputs = 3, 4, 64
-    x = _points(np.sqrt(d) * _sphere(seed, n, d))
+    x = _points(np.sqrt(d) * unit_vectors(seed, n, d))
     options: dict[str, Any] = {"activation": activation, "w_std": w_std, "b_std": b_std}
     limit = np.asarray(infinite_ntk(x, depth=depth, **options), float)
     covariance = np.asarray(nngp(x, depth=depth, **options), float)
@@ -1106,7 +1102,7 @@ def parameterizations_equal_in_law(
     options: dict[str, Any] = {"activation": activation, "w_std": w_std, "b_std": b_std}
     ntk = networks.mlp(widths, parameterization=parameterization, **options)
     standard = networks.mlp(widths, parameterization="standard", **options)
-    x = _points(_sphere(seed, 7, d))
+    x = _points(unit_vectors(seed, 7, d))
     fans = (d, *widths[:-1])
     scale = [{"weight": w_std / np.sqrt(fan), "bias": b_std} for fan in fans]
 
@@ -1204,7 +1200,7 @@ def output_scale_is_stable(
     activations. The printed fan-out gains with biases let it grow like the width.
     """
     d = 10
-    x = _points(_sphere(seed, 1, d))
+    x = _points(unit_vectors(seed, 1, d))
     options: dict[str, Any] = {"activation": activation, "b_std": b_std}
     limit = float(nngp(x, depth=2, activation=activation, b_std=b_share * b_std)[0, 0])
     checks = []
@@ -1270,7 +1266,7 @@ def fan_out_gains(
     widths = (*[width] * depth, 1)
     fan_in = networks.mlp(widths, **options)
     fan_out = networks.mlp(widths, parameterization="ntk-fan-out", **options)
-    x = _points(_sphere(0, 5, d))
+    x = _points(unit_vectors(0, 5, d))
     params = fan_in.init(jax.random.key(0), d)
     f_out, f_in = (np.asarray(n.apply(params, x), float) for n in (fan_out, fan_in))
     kernels = [np.asarray(empirical_ntk(n.apply, params, x), float) for n in (fan_out, fan_in)]

@@ -20,6 +20,7 @@ from ntklab.cube import character, hypercube
 from ntklab.descent import LOGISTIC, SQUARE, SmoothLoss, descend, mean_loss, population_loss
 from ntklab.edges import edge
 from ntklab.ledger import Mutant, result
+from ntklab.ledger._shared import scaled
 from ntklab.models import Apply
 from ntklab.problems import (
     Distribution,
@@ -114,10 +115,6 @@ def _negated(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *places, **options: -function(*places, **options)
 
 
-def _scaled(factor: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return lambda function: lambda *places, **options: factor * function(*places, **options)
-
-
 def _without(**changed: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The function, deaf to these keywords: they have the given values."""
     return lambda function: lambda *places, **options: function(*places, **{**options, **changed})
@@ -167,7 +164,7 @@ def _endless(call: Callable[..., Any]) -> Callable[..., Any]:
         Mutant.statement("twice the gain", constant=2.0),
         Mutant.statement("the gain grows like τ to the 1.9", exponent=1.9),
         Mutant.statement("a ball of 0.9 of the radius", ball=0.9),
-        Mutant.code("the promise lacks ½", "weak_learning.promised_edge", _scaled(2.0)),
+        Mutant.code("the promise lacks ½", "weak_learning.promised_edge", scaled(2.0)),
         Mutant.code("the step goes uphill", "weak_learning._expected", _negated),
         Mutant.code(
             "the promise takes any loss for the square loss",
@@ -252,9 +249,9 @@ def success_gives_an_edge(
     mutants=[
         Mutant.statement("twice the gain", constant=2.0),
         Mutant.statement("the norm counts the step alone", own=0.0),
-        Mutant.code("R₀ is a mean, not a maximum", "weak_learning._radius", _scaled(0.7)),
+        Mutant.code("R₀ is a mean, not a maximum", "weak_learning._radius", scaled(0.7)),
         Mutant.code("the step goes uphill", "weak_learning._expected", _negated),
-        Mutant.code("half of the loss's decrease", "descent.loss_decrease", _scaled(0.5)),
+        Mutant.code("half of the loss's decrease", "descent.loss_decrease", scaled(0.5)),
     ],
 )
 def local_form_on_networks(
@@ -476,7 +473,7 @@ def _square_scale(model: Apply, angles: Any = None) -> float:
         Mutant.code(
             "the model never stops turning", "weak_learning.TurningModel.__call__", _endless
         ),
-        Mutant.code("the selector is 0.9 of itself", "sparse_parities.selector", _scaled(0.9)),
+        Mutant.code("the selector is 0.9 of itself", "sparse_parities.selector", scaled(0.9)),
     ],
 )
 def guarantee_is_attained(
@@ -727,9 +724,7 @@ def printed_average_kernel_fails(
             "weak_learning.label_free_run",
             _without(step_size=1e-9),
         ),
-        Mutant.code(
-            "the features are half as long", "weak_learning.tangent_features", _scaled(0.5)
-        ),
+        Mutant.code("the features are half as long", "weak_learning.tangent_features", scaled(0.5)),
     ],
 )
 def few_members_are_seen_in_few_steps(
