@@ -548,7 +548,8 @@ def test_opposite_points_under_one_relu_layer():
     for opposite in (-x, jnp.array([[-3.0, 0.0]])):
         assert infinite_ntk(x, opposite, depth=1) == 0
         assert nngp(x, opposite, depth=1) == 0
-    assert infinite_ntk(jnp.array([[0.0, 1.0]]), jnp.array([[-0.0, 1.0]]), depth=1) == 0.5
+    zeros = infinite_ntk(jnp.array([[0.0, 1.0]]), jnp.array([[-0.0, 1.0]]), depth=1)
+    assert zeros == pytest.approx(0.5, rel=4 * float(jnp.finfo(zeros.dtype).eps))
 
 
 @pytest.mark.float64
@@ -626,10 +627,10 @@ def test_other_activations_against_a_double_integral():
 
 @pytest.mark.float64
 @pytest.mark.parametrize(
-    ("variance", "order", "accuracy"), [(1, 128, 1e-14), (10, 128, 3e-3), (10, 256, 5e-6)]
+    ("variance", "order", "accuracy"), [(1, 128, 1e-14), (1e-6, 64, 1e-14), (10, 256, 1e-10)]
 )
 def test_quadrature_of_a_smooth_activation(variance, order, accuracy):
-    """Against erf's closed form, relative to the largest entry, as stated (to one digit)."""
+    """Against erf's closed form, relative to the largest entry."""
     d = 4
     x = normal(0, 6, d)
     x = x / jnp.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(variance * d)
@@ -637,7 +638,7 @@ def test_quadrature_of_a_smooth_activation(variance, order, accuracy):
     by_quadrature = infinite_ntk(x, activation=lambda z: jax.scipy.special.erf(z), **options)
     closed = infinite_ntk(x, activation="erf", **options)
     error = float(jnp.max(jnp.abs(by_quadrature - closed)) / jnp.max(closed))
-    assert error < 1.5 * accuracy
+    assert error < accuracy
 
 
 def kink(z):
@@ -648,55 +649,37 @@ def kink(z):
 @pytest.mark.parametrize("order", [32, 127, 128])
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 def test_quadrature_of_a_kink(order, scale):
-    """Against ReLU's closed form, whatever the variance; an odd order has a node on the kink."""
+    """Against ReLU's closed form, whatever the variance: what n terms leave is 0.13/√n."""
     x = normal(0, 6, 2)
     x = scale * x / jnp.linalg.norm(x, axis=1, keepdims=True) * np.sqrt(2)
     by_quadrature = infinite_ntk(x, depth=1, activation=kink, quadrature_order=order)
-    error = np.max(np.abs(np.asarray(by_quadrature - infinite_ntk(x, depth=1)))) / scale**2
-    assert error < (0.63 if order % 2 else 0.09) / np.sqrt(order)
+    error = np.abs(np.asarray(by_quadrature - infinite_ntk(x, depth=1))) / scale**2
+    assert np.max(error) < 0.13 / np.sqrt(order)
+    # The rule's own error on the diagonal: the derivative jumps midway between two nodes.
+    assert np.max(np.diag(error)) < 2e-4
 
 
-@pytest.mark.once
-@pytest.mark.parametrize(("a", "b"), [(0, 1), (1, 2), (2, 1), (-0.5, 2), (1, 1.1)])
-def test_a_kink_anywhere_costs_no_more_than_stated(a, b):
-    """The step from slope a to slope b at any place, against the bivariate normal law."""
-    order = 64
-    projection, nodes = tangent_kernel._hermite_projection(order)
-    normal_law = scipy.stats.norm.cdf
-    worst = {"on": 0.0, "off": 0.0}
-    for place in np.linspace(-0.7, 0.7, 29):
-        slopes = np.where(nodes > place, b, a) @ projection
-        above = normal_law(-place)
-        for c in (1, 0.9, 0.3, -0.5, -0.9, -1):
-            together = {1: above, -1: max(0.0, above - normal_law(place))}.get(c)
-            if together is None:
-                together = scipy.stats.multivariate_normal.cdf([-place] * 2, cov=[[1, c], [c, 1]])
-            exact = a**2 + 2 * a * (b - a) * above + (b - a) ** 2 * together
-            error = abs(np.sum(slopes**2 * float(c) ** np.arange(order)) - exact)
-            where = "on" if c == 1 else "off"
-            worst[where] = max(worst[where], error * np.sqrt(order))
-    bounds = 0.63 * abs(b**2 - a**2), 1.26 * abs(b - a) * (abs(b - a) + min(abs(a), abs(b)))
-    assert 0.8 * bounds[0] < worst["on"] <= bounds[0]
-    assert 0.5 * bounds[1] < worst["off"] <= bounds[1]
+@pytest.mark.parametrize(("a", "b"), [(0, 1), (1, 2), (-0.5, 2)])
+@pytest.mark.parametrize("place", [-0.7, 0.2, 1.0])
+def test_a_kink_anywhere(a, b, place):
+    """Slope a, then b, against the normal law; a node weighs at most 1 % there."""
+    above = float(scipy.stats.norm.sf(place))
+    step = functools.partial(two_slopes, a=a, b=b, place=place)
+    x = np.sqrt(2) * np.array([[1.0, 0.0], [0.0, 1.0]])
+    slopes = layer_kernels(x, depth=1, activation=step)[0]
+    assert slopes[0, 0] == pytest.approx(a**2 * (1 - above) + b**2 * above, abs=0.01 * b**2)
+
+
+def two_slopes(z, *, a, b, place):
+    return jnp.where(z > place, b * (z - place), a * (z - place))
 
 
 def test_quadrature_refuses_what_it_cannot_resolve(no_hook):
-    x = 30 * normal(0, 3, 2)
+    close = 30 * np.array([[1.0, 1.0], [1.0, 1.01]])
     with pytest.raises(ValueError, match=r"^quadrature_order must be higher"):
-        infinite_ntk(x, depth=2, activation="tanh", quadrature_order=8)
+        infinite_ntk(close, depth=2, activation="tanh", quadrature_order=8)
     with pytest.raises(ValueError, match=r"^quadrature_order must be higher"):
-        nngp(50 * x, depth=1, activation=lambda z: jnp.sin(z))
-
-
-def test_mehler_sum_is_the_quadrature_on_the_diagonal():
-    """Σ a_k² with as many terms as nodes is the rule's own value of E[σ²]."""
-    projection, nodes = tangent_kernel._hermite_projection(20)
-    weights = scipy.special.roots_hermitenorm(20)[1] / np.sqrt(2 * np.pi)
-    values = np.exp(np.sin(nodes))
-    assert np.sum((values @ projection) ** 2) == pytest.approx(np.sum(weights * values**2))
-    for k, polynomial in ((0, 1), (1, nodes), (3, (nodes**3 - 3 * nodes) / np.sqrt(6))):
-        coefficients = polynomial * np.ones(20) @ projection
-        np.testing.assert_allclose(coefficients, np.arange(20) == k, atol=1e-12)
+        nngp(1500 * normal(0, 3, 2), depth=1, activation=lambda z: jnp.sin(z))
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "softplus"])

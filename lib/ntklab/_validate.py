@@ -180,6 +180,33 @@ def standard_deviations(w_std: Any, b_std: Any, dtype: Any) -> tuple[float, floa
     return numbers
 
 
+def single_or_double(dtype: Any) -> Any:
+    """The type to compute in: half precision is for storage."""
+    return dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.dtype(jnp.float32)
+
+
+def gains(w_std: Any, b_std: Any, dtype: Any) -> tuple[Array, Array]:
+    """`w_std` and `b_std` as arrays, for a program that takes them as its arguments; their values
+    are checked where they are known.
+    """
+    values = {"w_std": w_std, "b_std": b_std}
+    traced = {name for name, value in values.items() if isinstance(value, jax.core.Tracer)}
+    for name in traced:
+        value = values[name]
+        if value.ndim != 0 or not jnp.issubdtype(value.dtype, jnp.floating):
+            raise ValueError(
+                f"{name} must be a single real number, got {value.dtype} of shape {value.shape}"
+            )
+    known = {name: 1.0 if name in traced else value for name, value in values.items()}
+    standard_deviations(known["w_std"], known["b_std"], dtype)
+    wide = single_or_double(dtype)
+    w_array, b_array = (
+        value.astype(wide) if name in traced else from_numpy(float(value), wide)
+        for name, value in values.items()
+    )
+    return w_array, b_array
+
+
 def probability(name: str, value: Any) -> float:
     """`value` as a float in the open interval (0, 1)."""
     result = number(name, value)

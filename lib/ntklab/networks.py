@@ -27,12 +27,14 @@ __all__ = [
     "DenseModel",
     "Network",
     "TwoLayer",
+    "WideLimit",
     "activation_function",
     "alternating_signs",
     "mlp",
     "shallow",
     "two_layer",
     "unbiased",
+    "wide_limit",
 ]
 
 type_of_activation = Callable[[Array], Array]
@@ -77,6 +79,30 @@ class TwoLayer(NamedTuple):
     input_gain: float
     output_gain: float
     trains_output: bool
+
+
+class WideLimit(NamedTuple):
+    """What decides the limit of a network as its hidden widths grow.
+
+    Attributes:
+        activation: σ.
+        depth: number of hidden layers.
+        outputs: number of outputs.
+        parameterization: one of `PARAMETERIZATIONS`.
+        w_std: the gain of the weights.
+        b_std: the gain of the biases.
+        output_weights: `shallow`'s, `[m]`, which are not trained; None for other networks.
+        pair: whether it is an `unbiased` pair.
+    """
+
+    activation: Callable[[Array], Array]
+    depth: int
+    outputs: int
+    parameterization: str
+    w_std: float
+    b_std: float
+    output_weights: np.ndarray | None
+    pair: bool
 
 
 @runtime_checkable
@@ -538,6 +564,37 @@ def two_layer(network: Network, params: Any) -> tuple[TwoLayer, ...]:
     raise ValueError(
         "network must be made by shallow, by mlp((m, 1)) without biases, or be the unbiased pair "
         f"of one of them; got {network!r}"
+    )
+
+
+def wide_limit(network: Network) -> WideLimit:
+    """What `tangent_kernel.limit_ntk` has to know of a network.
+
+    Args:
+        network: the pair that `mlp`, `shallow` or `unbiased` has made.
+
+    Raises:
+        ValueError: for any other network, naming it.
+
+    Examples:
+        >>> limit = wide_limit(unbiased(mlp((64, 64, 2), b_std=0.1)))
+        >>> limit.depth, limit.outputs, limit.b_std, limit.pair
+        (2, 2, 0.1, True)
+    """
+    apply = getattr(network, "apply", None)
+    pair = isinstance(apply, _Pair)
+    while isinstance(apply, _Pair):
+        apply = apply.apply
+    if isinstance(apply, _DenseStack):
+        depth, gains = len(apply.widths) - 1, (apply.w_std, apply.b_std)
+        outputs, parameterization = apply.widths[-1], apply.parameterization
+        return WideLimit(apply.activation, depth, outputs, parameterization, *gains, None, pair)
+    if isinstance(apply, _Shallow):
+        weights = np.frombuffer(apply.output_weights)
+        return WideLimit(apply.activation, 1, 1, "ntk", 1.0, 0.0, weights, pair)
+    raise ValueError(
+        "network must be made by mlp or shallow, or be the unbiased pair of one of them, for its "
+        f"limit to be known; got {network!r}"
     )
 
 

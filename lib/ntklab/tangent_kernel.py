@@ -5,8 +5,9 @@ depth for `networks.mlp`. The chapter's entries of the ledger are at the end.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Key
 
-from ntklab import _validate, models, networks
+from ntklab import _recursion, _validate, models, networks
 from ntklab.models import Model
-from ntklab.networks import DenseModel
+from ntklab.networks import DenseModel, Network
 
 __all__ = [
     "arc_cosine_coefficients",
@@ -24,6 +25,8 @@ __all__ = [
     "gram_deviation",
     "infinite_ntk",
     "layer_kernels",
+    "limit_nngp",
+    "limit_ntk",
     "nngp",
     "ntk_vector_product",
     "relu_angle_kernels",
@@ -32,6 +35,8 @@ __all__ = [
 
 Points = Float[Array | np.ndarray, "_ d"]
 Activation = Callable[[Array], Array]
+# A number, or what JAX traces: derivatives by it are taken.
+Gain = float | Array
 
 # --- the kernel of a given network --------------------------------------------------------------
 
@@ -302,8 +307,8 @@ def infinite_ntk(
     *,
     depth: int,
     activation: str | Activation = "relu",
-    w_std: float = 1.0,
-    b_std: float = 0.0,
+    w_std: Gain = 1.0,
+    b_std: Gain = 0.0,
     quadrature_order: int = 128,
 ) -> Float[Array, "N1 N2"]:
     r"""The limit of the tangent kernel of `networks.mlp` as all hidden widths grow.
@@ -314,34 +319,37 @@ def infinite_ntk(
     with $\Sigma^{(1)} = \sigma_w^2\, x \cdot x'/d + \sigma_b^2$,
     $\Sigma^{(l+1)} = \sigma_w^2 \operatorname E[\sigma(u)\sigma(v)] + \sigma_b^2$,
     $\dot\Sigma^{(l+1)} = \sigma_w^2 \operatorname E[\sigma'(u)\sigma'(v)]$ and $(u, v)$ Gaussian
-    with covariance $\Sigma^{(l)}$. ReLU and erf have closed forms. Any other activation is expanded
-    in Hermite polynomials, whose coefficients come from Gauss–Hermite quadrature, and Mehler's
-    formula sums them. Its accuracy with n nodes, measured against the closed forms at depth 1: for
-    erf 1e-14 at pre-activation variance 1 and 3e-3 at variance 10 (5e-6 with n = 256); at a
-    kink from slope a to slope b at most $0.63\,|b^2 - a^2|/\sqrt n$ on the diagonal and
-    $1.26\,|b - a|\,(|b - a| + \min(|a|, |b|))/\sqrt n$ off it (for ReLU, with its kink at 0 and
-    an even n, $0.09/\sqrt n$), whatever the variance. An order that is too low for the variances
-    at hand raises an error.
+    with covariance $\Sigma^{(l)}$. ReLU and erf have closed forms; any other activation is expanded
+    in Hermite polynomials, whose coefficients come from quadrature, and Mehler's formula sums them.
+
+    *ReLU* is accurate to 5e-7 of $\sqrt{\Theta(x, x)\,\Theta(x', x')}$ in float32, at every angle:
+    what is carried through the layers is $1 - \cos$. *Other activations*: on the diagonal as
+    accurate as the quadrature, 1e-10 for smooth ones at standard deviations from 1e-3 to 1e6, and
+    off it up to what the first n terms leave, whose share of a kernel is at most
+    $\varepsilon\,|\cos|^n$, with $\varepsilon$ what they leave of $\operatorname E\sigma^2$ or
+    $\operatorname E\sigma'^2$: at a kink from slope 0 to slope 1 about $0.25/\sqrt n$. More than
+    5 % raises an error.
 
     Args:
         x1: points `[N1, d]`.
         x2: points `[N2, d]`; by default x1.
         depth: number of hidden layers; 0 is the linear model.
         activation: a name of `networks.ACTIVATIONS` or a differentiable callable.
-        w_std: $\sigma_w > 0$.
-        b_std: $\sigma_b \ge 0$.
-        quadrature_order: nodes of the quadrature and terms of the expansion.
+        w_std: $\sigma_w > 0$; a number, or a traced one: a program serves all gains, and there
+            are derivatives by them.
+        b_std: $\sigma_b \ge 0$, likewise.
+        quadrature_order: n, the terms of the expansion.
 
     Returns:
-        `[N1, N2]`, in the dtype of the points. Equal and opposite points are recognized as such:
-        no NaN there, not in gradients either. Where the kernel has a cone (ReLU at x = x′) the
-        gradient is the mean over directions.
+        `[N1, N2]`, in the dtype of the points; half precision is computed in float32. First and
+        second derivatives are finite at equal and opposite points, too. Where the kernel has a
+        cone (ReLU at x = x′) the gradient is the mean over directions.
 
     Raises:
         ValueError: for points that are not `[N, d]` or have NaN, an unknown activation or one that
             is not finite and elementwise, a negative depth or standard deviation, a quadrature
-            order below 2, one for which doubling it changes a diagonal entry by more than 3 %, or
-            a kernel beyond the range of its dtype.
+            order below 2 or one that leaves more than 5 % of a kernel open, or a kernel beyond the
+            range of its dtype. Under `jax.jit` those two are NaN or infinite.
 
     Source: S24, section 14.1.2 and B23, section 2.2, from Jacot et al. (2018); closed forms of
     Cho and Saul (2009) and Williams (1997).
@@ -351,8 +359,16 @@ def infinite_ntk(
         >>> infinite_ntk(x, depth=1).round(3).tolist()
         [[1.0, 0.159], [0.159, 1.0]]
     """
-    layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return _in_range(*_tangent(layers))
+    return _recursion.kernel(
+        _recursion.tangent,
+        x1,
+        x2,
+        depth=depth,
+        activation=activation,
+        w_std=w_std,
+        b_std=b_std,
+        quadrature_order=quadrature_order,
+    )[0]
 
 
 def nngp(
@@ -361,8 +377,8 @@ def nngp(
     *,
     depth: int,
     activation: str | Activation = "relu",
-    w_std: float = 1.0,
-    b_std: float = 0.0,
+    w_std: Gain = 1.0,
+    b_std: Gain = 0.0,
     quadrature_order: int = 128,
 ) -> Float[Array, "N1 N2"]:
     r"""The covariance $\Sigma^{(L+1)}$ of the outputs of `networks.mlp` at initialization, at
@@ -377,8 +393,16 @@ def nngp(
         >>> nngp(x, depth=1).round(3).tolist()
         [[0.5, 0.159], [0.159, 0.5]]
     """
-    layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return _in_range(layers.covariance, layers.finite)[-1]
+    return _recursion.kernel(
+        _recursion.covariance,
+        x1,
+        x2,
+        depth=depth,
+        activation=activation,
+        w_std=w_std,
+        b_std=b_std,
+        quadrature_order=quadrature_order,
+    )[0]
 
 
 def layer_kernels(
@@ -387,8 +411,8 @@ def layer_kernels(
     *,
     depth: int,
     activation: str | Activation = "relu",
-    w_std: float = 1.0,
-    b_std: float = 0.0,
+    w_std: Gain = 1.0,
+    b_std: Gain = 0.0,
     quadrature_order: int = 128,
 ) -> Float[Array, "layers N1 N2"]:
     r"""What each layer's parameters add to `infinite_ntk`: $\Sigma^{(l)} \circ \dot\Sigma^{(l+1)}
@@ -403,8 +427,18 @@ def layer_kernels(
         >>> layer_kernels(x, depth=1).ravel().tolist()
         [0.5, 0.5]
     """
-    layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return _in_range(*_layer_shares(layers))
+    depth = _validate.integer("depth", depth, at_least=0)
+    return _recursion.kernel(
+        _recursion.shares,
+        x1,
+        x2,
+        depth=depth,
+        activation=activation,
+        w_std=w_std,
+        b_std=b_std,
+        quadrature_order=quadrature_order,
+        terms=depth + 1,
+    )
 
 
 def standard_ntk_limit(
@@ -413,8 +447,8 @@ def standard_ntk_limit(
     *,
     depth: int,
     activation: str | Activation = "relu",
-    w_std: float = 1.0,
-    b_std: float = 0.0,
+    w_std: Gain = 1.0,
+    b_std: Gain = 0.0,
     quadrature_order: int = 128,
 ) -> Float[Array, "N1 N2"]:
     r"""$\lim_{m\to\infty} \Theta_{\mathrm{standard}}/m$ for hidden layers of one width m in
@@ -434,245 +468,127 @@ def standard_ntk_limit(
         [[0.5]]
     """
     depth = _validate.integer("depth", depth, at_least=1)
-    layers = _layers(x1, x2, depth, activation, w_std, b_std, quadrature_order)
-    return _in_range(*_growing_part(layers, b_std**2, w_std**2))
+    return _recursion.kernel(
+        _recursion.growing,
+        x1,
+        x2,
+        depth=depth,
+        activation=activation,
+        w_std=w_std,
+        b_std=b_std,
+        quadrature_order=quadrature_order,
+    )[0]
 
 
-def _in_range(kernel: Array, finite: Array) -> Array:
-    _validate.in_range("x1", finite, "kernel at this depth and these gains", kernel.dtype)
-    return kernel
+def limit_ntk(network: Network, x1: Any, x2: Any = None, *, quadrature_order: int = 128) -> Array:
+    r"""The limit of `empirical_ntk` of this network as its hidden widths grow: activation, gains
+    and depth are the network's own, so that no other network's limit is taken for it.
 
+    Args:
+        network: made by `networks.mlp` in the NTK parameterization, or by `networks.shallow`, whose
+            limit is $\frac1m \sum_j a_j^2$ times the first term of `layer_kernels` at
+            $\sqrt d\,x$; or the `networks.unbiased` pair of one, which has the same kernel.
+        x1: points `[N1, d]`.
+        x2: points `[N2, d]`; by default x1.
+        quadrature_order: as in `infinite_ntk`.
 
-@jax.jit
-def _layer_shares(layers: "_Layers") -> tuple[Array, Array]:
-    shares = _propagated(layers.covariance, layers.derivative)
-    return shares, jnp.all(jnp.isfinite(shares))
+    Returns:
+        `[N1, N2]` for one output, and `[N1, N2, outputs, outputs]` for several, which are
+        independent: the same kernel for each, 0 between them.
 
+    Raises:
+        ValueError: for a network of another kind or parameterization, naming it, and as
+            `infinite_ntk`.
 
-@jax.jit
-def _growing_part(layers: "_Layers", b_var: Any, w_var: Any) -> tuple[Array, Array]:
-    grams = (layers.covariance - b_var) / w_var
-    part = jnp.sum(_propagated(grams, layers.derivative)[1:], axis=0)
-    return part, layers.finite & jnp.all(jnp.isfinite(part))
+    Source: as `infinite_ntk`; S24, equation (14.2); the pair: S24, end of section 14.2.
 
-
-class _Layers(NamedTuple):
-    """Covariances of the layers' pre-activations, and derivative kernels: each `[depth + 1, N1,
-    N2]`, the first derivative kernel 1; and whether all of them are finite.
+    Examples:
+        >>> network = networks.mlp((512, 512, 1), w_std=2**0.5)
+        >>> x = jnp.array([[1.0, 1.0]])
+        >>> limit_ntk(network, x).round(4).tolist() == [[6.0]]
+        True
     """
-
-    covariance: Array
-    derivative: Array
-    finite: Array
-
-
-# Variances of the points on both sides, covariances, and which pairs are opposite.
-_State = tuple[Array, Array, Array, Array]
-
-
-@jax.jit
-def _tangent(layers: _Layers) -> tuple[Array, Array]:
-    def step(kernel: Array, layer: tuple[Array, Array]) -> tuple[Array, None]:
-        covariance, derivative = layer
-        return covariance + derivative * kernel, None
-
-    start = jnp.zeros_like(layers.covariance[0])
-    kernel, _ = jax.lax.scan(step, start, (layers.covariance, layers.derivative))
-    return kernel, jnp.all(jnp.isfinite(kernel))
-
-
-def _propagated(kernels: Array, derivatives: Array) -> Array:
-    """Each layer's kernel times the derivative kernels of all layers behind it."""
-
-    def step(behind: Array, layer: tuple[Array, Array]) -> tuple[Array, Array]:
-        kernel, derivative = layer
-        return behind * derivative, kernel * behind
-
-    return jax.lax.scan(step, jnp.ones_like(kernels[0]), (kernels, derivatives), reverse=True)[1]
-
-
-def _layers(
-    x1: Any,
-    x2: Any,
-    depth: int,
-    activation: str | Activation,
-    w_std: float,
-    b_std: float,
-    quadrature_order: int,
-) -> _Layers:
-    """Covariances and derivative kernels of all layers, 1 … depth + 1."""
-    x1 = _validate.points("x1", x1)
-    x2 = x1 if x2 is None else _validate.points("x2", x2)
-    _validate.same_dimension("x1", x1, "x2", x2)
-    depth = _validate.integer("depth", depth, at_least=0)
-    w_std, b_std = _validate.standard_deviations(w_std, b_std, x1.dtype)
-    w_var, b_var = w_std**2, b_std**2
-    order = _validate.integer("quadrature_order", quadrature_order, at_least=2)
-    moments, finer = _moments(activation, order), _moments(activation, 2 * order)
-    if moments is not finer and _validate.concrete(x1) and _validate.concrete(x2):
-        _check_quadrature(jnp.concatenate([x1, x2]), depth, (moments, finer), w_var, b_var, order)
-    return _recursion(x1, x2, depth, moments, w_var, b_var)
-
-
-# Doubling the order may change the diagonal by this share: a kink costs 0.03 at order 7.
-QUADRATURE_TOLERANCE = 0.03
-
-
-def _check_quadrature(
-    x: Array, depth: int, rules: tuple["_Moments", "_Moments"], w_var: float, b_var: float, n: int
-) -> None:
-    """Raise where two orders of quadrature disagree on the diagonal of the kernel."""
-    coarse, fine = (np.asarray(_diagonal(x, depth, moments, w_var, b_var)) for moments in rules)
-    with np.errstate(all="ignore"):  # where both overflow there is nothing to compare
-        error = float(np.max(np.abs(coarse - fine) / np.maximum(fine, jnp.finfo(x.dtype).tiny)))
-    if error > QUADRATURE_TOLERANCE:
+    limit = networks.wide_limit(network)
+    if limit.parameterization != "ntk":
+        why = {
+            "standard": "whose kernel grows with the width: standard_ntk_limit has its limit",
+            "ntk-fan-out": "whose gains depend on the ratios of the widths",
+        }
         raise ValueError(
-            f"quadrature_order must be higher for points of this size: {n} and {2 * n} nodes "
-            f"disagree by {error:.0%}, expected at most {QUADRATURE_TOLERANCE:.0%}"
+            "network must be in the ntk parameterization to have a limit, got "
+            f"{limit.parameterization!r}, {why[limit.parameterization]}"
         )
+    options: dict[str, Any] = {
+        "depth": limit.depth,
+        "activation": limit.activation,
+        "w_std": limit.w_std,
+        "b_std": limit.b_std,
+        "quadrature_order": quadrature_order,
+    }
+    if limit.output_weights is None:
+        return _between_outputs(infinite_ntk(x1, x2, **options), limit.outputs)
+    # The weights of `shallow` have no gain 1/√d, and those behind them are not trained.
+    x1, x2 = (x if x is None else _validate.points(name, x) for name, x in _named(x1, x2))
+    x1, x2 = (x if x is None else math.sqrt(x.shape[1]) * x for x in (x1, x2))
+    return float(np.mean(limit.output_weights**2)) * layer_kernels(x1, x2, **options)[0]
 
 
-@functools.partial(jax.jit, static_argnames=("depth", "moments", "w_var", "b_var"))
-def _diagonal(x: Array, depth: int, moments: "_Moments", w_var: float, b_var: float) -> Array:
-    """The diagonal of the tangent kernel, point by point."""
-    q = w_var / x.shape[1] * jnp.sum(x**2, axis=1) + b_var
+def limit_nngp(network: Network, x1: Any, x2: Any = None, *, quadrature_order: int = 128) -> Array:
+    r"""The limit of the covariance of this network's outputs at initialization: `nngp` with the
+    network's own activation, gains and depth.
 
-    def layer(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        q, kernel = state
-        value, derivative = jax.vmap(
-            lambda v: tuple(
-                m[0, 0] for m in moments.pair(v[None], v[None], jnp.ones((1, 1), v.dtype))
-            )
-        )(q)
-        q = w_var * value + b_var
-        return (q, q + w_var * derivative * kernel), None
+    Args:
+        network: made by `networks.mlp`, in the NTK or the standard parameterization, which are one
+            in law; or the `networks.unbiased` pair of one, whose outputs are 0.
+        x1: points `[N1, d]`.
+        x2: points `[N2, d]`; by default x1.
+        quadrature_order: as in `infinite_ntk`.
 
-    return jax.lax.scan(layer, (q, q), length=depth)[0][1]
+    Returns:
+        An array of the shape of `limit_ntk`'s.
 
+    Raises:
+        ValueError: for a network of another kind or parameterization, naming it, and as `nngp`.
 
-@functools.partial(jax.jit, static_argnames=("depth", "moments", "w_var", "b_var"))
-def _recursion(
-    x1: Array, x2: Array, depth: int, moments: "_Moments", w_var: float, b_var: float
-) -> _Layers:
-    scale = w_var / x1.shape[1]
-    q1, q2 = (scale * jnp.sum(x**2, axis=1) + b_var for x in (x1, x2))
-    q12 = scale * jnp.matmul(x1, x2.T, precision="highest") + b_var
-    equal, opposite = _same_rows(x1, x2), _same_rows(x1, -x2)
-    if b_var > 0:
-        opposite = jnp.zeros_like(opposite)
-    first = _snapped(q1, q2, q12, equal, opposite)
-    # Opposite points stay recognizable in the first layer only.
-    nowhere = jnp.zeros_like(opposite)
+    Source: as `nngp`.
 
-    def layer(state: _State, _: None) -> tuple[_State, tuple[Array, Array]]:
-        q1, q2, covariance, opposite = state
-        cosine = _cosine(q1, q2, covariance, equal, opposite)
-        value, derivative = moments.pair(q1, q2, cosine)
-        q1, q2 = (w_var * moments.variance(q) + b_var for q in (q1, q2))
-        covariance = _snapped(q1, q2, w_var * value + b_var, equal, nowhere)
-        return (q1, q2, covariance, nowhere), (covariance, w_var * derivative)
-
-    # A loop, not `depth` copies of one program: a hundred layers compile as fast as two.
-    _, (covariance, derivative) = jax.lax.scan(layer, (q1, q2, first, opposite), length=depth)
-    covariance = jnp.concatenate([first[None], covariance])
-    derivative = jnp.concatenate([jnp.ones_like(first)[None], derivative])
-    finite = jnp.all(jnp.isfinite(covariance)) & jnp.all(jnp.isfinite(derivative))
-    return _Layers(covariance, derivative, finite)
-
-
-def _same_rows(x1: Array, x2: Array) -> Array:
-    """`[N1, N2]`: which rows agree bit for bit, by a 64-bit fingerprint of each row.
-
-    Cosines near 1 lose half their digits in the angle; for equal points the angle is known to be 0.
+    Examples:
+        >>> network = networks.mlp((512, 1), w_std=2**0.5)
+        >>> x = jnp.array([[1.0, 1.0]])
+        >>> limit_nngp(network, x).round(4).tolist() == [[2.0]]
+        True
+        >>> limit_nngp(networks.unbiased(network), x).tolist()
+        [[0.0]]
     """
-    prints = [_fingerprint(x, seed) for seed in (0, 1) for x in (x1, x2)]
-    first = prints[0][:, None] == prints[1][None, :]
-    return first & (prints[2][:, None] == prints[3][None, :])
-
-
-def _fingerprint(x: Array, seed: int) -> Array:
-    # One of the two zeros (XLA takes x + 0.0 for x); integer sums do not depend on their order.
-    x = jax.lax.stop_gradient(jnp.where(x == 0, 0, x))
-    bits = x.view(f"uint{8 * x.dtype.itemsize}")
-    if x.dtype.itemsize > 4:
-        bits = jax.lax.bitcast_convert_type(bits, jnp.uint32).reshape(x.shape[0], -1)
-    bits = bits.astype(jnp.uint32)
-    odd = np.random.default_rng(seed).integers(0, 2**31, bits.shape[1], dtype=np.uint32) * 2 + 1
-    mixed = (bits ^ (bits >> 15)) * jnp.asarray(odd)
-    return jnp.sum(
-        (mixed ^ (mixed >> 13)) * jnp.asarray(odd[::-1].copy()), axis=1, dtype=jnp.uint32
+    limit = networks.wide_limit(network)
+    if limit.parameterization == "ntk-fan-out" or limit.output_weights is not None:
+        got = "shallow, whose output weights are fixed"
+        if limit.output_weights is None:
+            got = "'ntk-fan-out', whose gains depend on the ratios of the widths"
+        raise ValueError(
+            "network must be an mlp in the ntk or the standard parameterization for its outputs to "
+            f"have a known limit, got {got}"
+        )
+    kernel = nngp(
+        x1,
+        x2,
+        depth=limit.depth,
+        activation=limit.activation,
+        w_std=limit.w_std,
+        b_std=limit.b_std,
+        quadrature_order=quadrature_order,
     )
+    return _between_outputs(jnp.zeros_like(kernel) if limit.pair else kernel, limit.outputs)
 
 
-def _sqrt(q: Array) -> Array:
-    """√q, with gradient 0 where it vanishes."""
-    positive = q > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, q, 1)), 0)
+def _named(x1: Any, x2: Any) -> tuple[tuple[str, Any], ...]:
+    return ("x1", x1), ("x2", x2)
 
 
-def _root(q1: Array, q2: Array) -> Array:
-    """√q1 √q2′: the product under one root would overflow in float32 at inputs of size 1e10."""
-    return _sqrt(q1)[:, None] * _sqrt(q2)[None, :]
-
-
-def _snapped(q1: Array, q2: Array, q12: Array, equal: Array, opposite: Array) -> Array:
-    root = _root(q1, q2)
-    return jnp.where(equal, root, jnp.where(opposite, -root, q12))
-
-
-def _cosine(q1: Array, q2: Array, q12: Array, equal: Array, opposite: Array) -> Array:
-    root = _root(q1, q2)
-    cosine = jnp.where(root > 0, q12 / jnp.where(root > 0, root, 1), 0)
-    return jnp.where(equal, 1, jnp.where(opposite, -1, jnp.clip(cosine, -1, 1)))
-
-
-class _Moments(NamedTuple):
-    """E[σ(u)²] from a variance; E[σ(u)σ(v)] and E[σ′(u)σ′(v)] from two variances and a cosine."""
-
-    variance: Callable[[Array], Array]
-    pair: Callable[[Array, Array, Array], tuple[Array, Array]]
-
-
-def _moments(activation: str | Activation, order: int) -> _Moments:
-    """Closed forms for ReLU and erf, quadrature for the rest."""
-    function = networks.activation_function(activation)
-    if function is networks.ACTIVATIONS["relu"]:
-        return _RELU
-    if function is networks.ACTIVATIONS["erf"]:
-        return _ERF
-    return _hermite_moments(function, order)
-
-
-# --- ReLU
-
-
-@jax.custom_jvp
-def _angle_share(cosine: Array) -> Array:
-    """(π − ω)/π, with ω the angle: 1 for equal directions, 0 for opposite ones."""
-    return jnp.arccos(-cosine) / np.pi  # exactly 0 at cosine -1, and 1 at cosine 1
-
-
-@_angle_share.defjvp
-def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (cosine,), (change,) = primals, tangents
-    # The derivative 1/(π sin ω) is infinite at ω = 0 and π, where the kernel has a cone: the mean
-    # over directions is 0 there.
-    inside = jnp.abs(cosine) < 1
-    sine = jnp.sqrt(jnp.where(inside, 1 - cosine**2, 1))
-    return _angle_share(cosine), jnp.where(inside, change / (np.pi * sine), 0)
-
-
-@jax.custom_jvp
-def _arc_cosine(cosine: Array) -> Array:
-    """(sin ω + (π − ω) cos ω)/π, the arc-cosine kernel of order 1; its derivative is order 0."""
-    sine = jnp.sqrt(jnp.maximum(1 - cosine**2, 0))
-    return sine / np.pi + _angle_share(cosine) * cosine
-
-
-@_arc_cosine.defjvp
-def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (cosine,), (change,) = primals, tangents
-    return _arc_cosine(cosine), _angle_share(cosine) * change
+def _between_outputs(kernel: Array, outputs: int) -> Array:
+    if outputs == 1:
+        return kernel
+    return kernel[:, :, None, None] * jnp.eye(outputs, dtype=kernel.dtype)[None, None]
 
 
 def relu_angle_kernels(cosine: Any) -> tuple[Array, Array]:
@@ -702,110 +618,11 @@ def relu_angle_kernels(cosine: Any) -> tuple[Array, Array]:
         raise ValueError(
             f"cosine must lie in [-1, 1], got values up to {np.max(np.abs(np.asarray(cosine))):g}"
         )
-    return _arc_cosine(cosine) / 2, _angle_share(cosine) / 2
-
-
-def _relu_pair(q1: Array, q2: Array, cosine: Array) -> tuple[Array, Array]:
-    return _root(q1, q2) * _arc_cosine(cosine) / 2, _angle_share(cosine) / 2
-
-
-_RELU = _Moments(lambda q: q / 2, _relu_pair)
-
-
-# --- erf
-
-
-def _erf_pair(q1: Array, q2: Array, cosine: Array) -> tuple[Array, Array]:
-    # With s = 1 + 2q and r = 2 q₁₂ / √(s s′) these are 2/π arcsin r and 4/π / √(s s′ (1 − r²)),
-    # where 1 − r² is written so that nothing cancels at cosine 1 and nothing overflows.
-    s1, s2 = 1 + 2 * q1[:, None], 1 + 2 * q2[None, :]
-    share1, share2 = 2 * q1[:, None] / s1, 2 * q2[None, :] / s2
-    rest = 1 / s1 + share1 / s2 + share1 * share2 * (1 - cosine) * (1 + cosine)
-    scale = jnp.sqrt(s1) * jnp.sqrt(s2)
-    sine = 2 * _root(q1, q2) * cosine / scale
-    return 2 / np.pi * jnp.arctan2(sine, jnp.sqrt(rest)), 4 / np.pi / (scale * jnp.sqrt(rest))
-
-
-def _erf_variance(q: Array) -> Array:
-    return 2 / np.pi * jnp.arctan2(2 * q, jnp.sqrt(1 + 4 * q))
-
-
-_ERF = _Moments(_erf_variance, _erf_pair)
-
-
-# --- any other activation
-
-
-@functools.lru_cache(maxsize=64)
-def _hermite_moments(function: Activation, order: int) -> _Moments:
-    """Cached, so that the compiled recursion is found again."""
-    _check_elementwise(function)
-    projection, nodes = _hermite_projection(order)
-
-    def coefficients(sigma: Activation, q: Array) -> Array:
-        """a_k(q) = E[σ(√q z) he_k(z)], `[N, order]`."""
-        values = sigma(_sqrt(q)[:, None] * jnp.asarray(nodes, q.dtype))
-        return jnp.matmul(values, jnp.asarray(projection, q.dtype), precision="highest")
-
-    def derivative(z: Array) -> Array:
-        return jax.jvp(function, (z,), (jnp.ones_like(z),))[1]
-
-    def pair(q1: Array, q2: Array, cosine: Array) -> tuple[Array, Array]:
-        return (
-            _mehler(coefficients(function, q1), coefficients(function, q2), cosine),
-            _mehler(coefficients(derivative, q1), coefficients(derivative, q2), cosine),
-        )
-
-    return _Moments(lambda q: jnp.sum(coefficients(function, q) ** 2, axis=1), pair)
-
-
-def _check_elementwise(function: Activation) -> None:
-    """Raise for a callable that is no finite function of one number."""
-    places = np.linspace(-8, 8, 17)
-    try:
-        with jax.ensure_compile_time_eval():
-            values = np.asarray(function(_validate.from_numpy(places, float)))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"activation must act on each number of an array: {error}") from error
-    if values.shape != places.shape:
-        raise ValueError(
-            f"activation must act on each number of an array, got shape {values.shape} from "
-            f"{places.shape}"
-        )
-    if not np.all(np.isfinite(values)):
-        place = places[np.argmin(np.isfinite(values))]
-        raise ValueError(f"activation must be finite, got NaN or infinity at {place:g}")
-
-
-def _mehler(a1: Array, a2: Array, cosine: Array) -> Array:
-    """Σ_k a_k a_k′ cosᵏ, by Horner's rule."""
-
-    def step(total: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
-        left, right = pair
-        return total * cosine + left[:, None] * right[None, :], None
-
-    return jax.lax.scan(step, jnp.zeros_like(cosine), (a1.T, a2.T), reverse=True)[0]
-
-
-@functools.lru_cache(maxsize=8)
-def _hermite_projection(order: int) -> tuple[np.ndarray, np.ndarray]:
-    """`[order, order]` weights w_i he_k(z_i) and the nodes z_i of Gauss–Hermite quadrature.
-
-    he_k are the Hermite polynomials orthonormal under the standard normal law. With as many terms
-    as nodes, Σ_k a_k² is the quadrature of σ²: the kernel's diagonal has the rule's full accuracy.
-    """
-    # SciPy is imported where it is used: it would add a half to the time that importing JAX takes.
-    from scipy.special import roots_hermitenorm
-
-    nodes, weights = roots_hermitenorm(order)
-    # √w_i he_k(z_i) is bounded, he_k(z_i) alone overflows at high order: recur on the former.
-    table = np.zeros((order, order))
-    table[0] = np.sqrt(weights / np.sqrt(2 * np.pi))
-    if order > 1:
-        table[1] = nodes * table[0]
-    for k in range(1, order - 1):
-        table[k + 1] = (nodes * table[k] - np.sqrt(k) * table[k - 1]) / np.sqrt(k + 1)
-    return (table * table[0]).T, nodes
+    wide = cosine.astype(_validate.single_or_double(cosine.dtype))
+    sides = 1 - wide, 1 + wide
+    kernels = 1 - _recursion.arc_cosine_deficit(*sides), _recursion.angle_share(*sides)
+    first, zeroth = (kernel.astype(cosine.dtype) / 2 for kernel in kernels)
+    return first, zeroth
 
 
 # --- concentration and universality -------------------------------------------------------------

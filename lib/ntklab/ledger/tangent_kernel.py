@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Key
 
-from ntklab import _validate, networks
+from ntklab import _recursion, _validate, networks
 from ntklab.checks import Check, rounding_tolerance
 from ntklab.ledger import Mutant, result
 from ntklab.ledger._shared import unit_vectors
@@ -265,8 +265,12 @@ def tangent_kernel_of_deep_network(
         Mutant.statement("the norms are left out", norm_power=0.0),
         Mutant.code(
             "E[σσ] lacks its cosine",
-            "tangent_kernel._arc_cosine",
-            lambda f: lambda cosine: f(cosine) + (1 - cosine) * jnp.arccos(-cosine) / np.pi,
+            "_recursion.arc_cosine_deficit",
+            lambda f: (
+                lambda deficit, surplus: (
+                    f(deficit, surplus) - deficit * _recursion.angle_share(deficit, surplus)
+                )
+            ),
         ),
         Mutant.code(
             "the two expectations are halved once more",
@@ -275,8 +279,8 @@ def tangent_kernel_of_deep_network(
         ),
         Mutant.code(
             "the derivative kernel of the first layer is left out",
-            "tangent_kernel._propagated",
-            lambda f: lambda kernels, derivatives: kernels,
+            "_recursion.shares",
+            lambda f: lambda total, layer: f(total, layer._replace(slope=layer.slope**0)),
         ),
     ],
 )
@@ -576,8 +580,8 @@ def concentration_rate(
         ),
         Mutant.code(
             "the limit lacks its factor ½",
-            "tangent_kernel._angle_share",
-            lambda f: lambda cosine: 2 * f(cosine),
+            "_recursion.angle_share",
+            lambda f: lambda deficit, surplus: 2 * f(deficit, surplus),
         ),
     ],
 )
@@ -654,8 +658,8 @@ def concentration_bound(
         ),
         Mutant.code(
             "the derivative kernel is left out",
-            "tangent_kernel._propagated",
-            lambda f: lambda kernels, derivatives: kernels,
+            "_recursion.shares",
+            lambda f: lambda total, layer: f(total, layer._replace(slope=layer.slope**0)),
         ),
     ],
 )
@@ -746,8 +750,8 @@ def lifted_kernel_is_universal(
         Mutant.statement("one pair counts, not n − 1", pairs=False),
         Mutant.code(
             "the derivative kernel is left out",
-            "tangent_kernel._propagated",
-            lambda f: lambda kernels, derivatives: kernels,
+            "_recursion.shares",
+            lambda f: lambda total, layer: f(total, layer._replace(slope=layer.slope**0)),
         ),
         Mutant.code(
             "the coefficients lack a factor ½",
@@ -821,13 +825,8 @@ def gram_matrix_is_positive_definite(
         ),
         Mutant.code(
             "layers do not add their covariance",
-            "tangent_kernel._tangent",
-            lambda f: (
-                lambda layers: (
-                    jnp.prod(layers.derivative, axis=0) * layers.covariance[0],
-                    f(layers)[1],
-                )
-            ),
+            "_recursion.tangent",
+            lambda f: lambda total, layer: layer.slope[None] * total,
         ),
         Mutant.code(
             "σ_w is missing in the network",
@@ -938,14 +937,8 @@ def recursion_against_networks(
         Mutant.statement("predictions do not converge", exponent=0.0),
         Mutant.code(
             "the limit keeps the first layer",
-            "tangent_kernel._growing_part",
-            lambda f: (
-                lambda layers, *variances: (
-                    f(layers, *variances)[0]
-                    + layers.covariance[0] * jnp.prod(layers.derivative, axis=0),
-                    f(layers, *variances)[1],
-                )
-            ),
+            "tangent_kernel.standard_ntk_limit",
+            lambda f: lambda x, **options: f(x, **options) + layer_kernels(x, **options)[0],
         ),
         Mutant.code(
             "the initial law is a tenth too narrow",
@@ -1178,8 +1171,8 @@ def parameterizations_equal_in_law(
         ),
         Mutant.code(
             "the covariance lacks the last layer",
-            "tangent_kernel._layers",
-            lambda f: lambda x1, x2, depth, *rest: f(x1, x2, depth - 1, *rest),
+            "_recursion.kernel",
+            lambda f: lambda *points, depth, **options: f(*points, depth=depth - 1, **options),
         ),
     ],
 )
@@ -1322,16 +1315,19 @@ def fan_out_gains(
         Mutant.statement("the second formula lacks a factor 2", second=0.5),
         Mutant.code(
             "the series is one in c²",
-            "tangent_kernel._mehler",
-            lambda f: lambda a1, a2, cosine: f(a1, a2, cosine**2),
+            "_recursion._mehler",
+            lambda f: (
+                lambda left, right, deficit, same: f(left, right, deficit * (2 - deficit), same)
+            ),
         ),
         Mutant.code(
             "E[σ′σ′] of erf is √ of what it should be",
-            "tangent_kernel._ERF",
+            "_recursion.ERF",
             lambda rule: rule._replace(
                 pair=lambda *arguments: (
                     rule.pair(*arguments)[0],
                     jnp.sqrt(rule.pair(*arguments)[1]),
+                    rule.pair(*arguments)[2],
                 )
             ),
         ),
