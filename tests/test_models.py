@@ -431,8 +431,9 @@ RECIPES = ("Your own", "Flax, linen", "Flax, NNX", "Equinox")
 
 
 def recipes():
-    """The blocks of code of the page, by the words that introduce them."""
+    """The blocks of code about any model, by the words that introduce them."""
     page = (Path(__file__).parents[1] / "book" / "reference" / "api.md").read_text(encoding="utf-8")
+    page = page.partition("\n## Any model\n")[2].partition("\n## ")[0] + "\n"
     pieces = re.split(r"^```python\n(.*?)^```\n", page, flags=re.MULTILINE | re.DOTALL)
     names = [text.strip().rpartition("\n\n")[2] for text in pieces[:-1:2]]
     return dict(zip(names, pieces[1::2], strict=True))
