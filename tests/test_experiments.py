@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import experiments
+import jax
 import numpy as np
 import project
 import pytest
@@ -14,7 +15,12 @@ from ntklab import sparse_parities, tables
 
 EXPERIMENTS = experiments.all_experiments()
 NAMES = [experiment.name for experiment in EXPERIMENTS]
-MEASURED = {"prediction", "loss", "accuracy", "scale", "drift", "start", "lowest", "left", "moved"}
+MEASURED = {
+    *("prediction", "loss", "accuracy", "scale", "drift", "start", "lowest", "left", "moved"),
+    *("train", "test", "lazy_train", "lazy_test", "limit_test", "zero", "found"),
+    *("aligned_before", "aligned_after"),
+    *("distance", "distance_bound", "change", "change_bound", "gap", "gap_bound"),
+}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=NAMES)
@@ -287,19 +293,29 @@ def test_a_missing_table_is_named(function):
 
 @pytest.mark.float64
 @pytest.mark.parametrize(
-    ("name", "task"),
+    ("name", "task", "error"),
     [
-        ("kernel_minima", {"n": 4, "m": 16, "seeds": (1, 2)}),
-        ("kernel_drift_of_runs", {"activation": "tanh", "m": 64, "seeds": (1, 2)}),
-        ("kernel_drift_in_balls", {"depth": 1, "m": 8, "seeds": (1, 2)}),
+        ("kernel_minima", {"n": 4, "m": 16, "seeds": (1, 2)}, 1e-2),
+        ("kernel_drift_of_runs", {"activation": "tanh", "m": 64, "seeds": (1, 2)}, 1e-2),
+        ("kernel_drift_in_balls", {"depth": 1, "m": 8, "seeds": (1, 2)}, 1e-2),
+        ("lazy_bounds", {"ratio": 4.0, "seeds": (1, 2)}, 1e-2),
+        (
+            "kernel_movement_in_width",
+            {"scaling": "mean-field", "depth": 1, "activation": "tanh", "m": 32, "seeds": (1, 2)},
+            1e-2,
+        ),
+        # In float32, where a unit that stands on the kink at a point may be on either side of it:
+        # one of 50,000 such pairs is a few per cent of a kernel's change of under one.
+        pytest.param("lazy_to_rich", {"std": 1.0, "seeds": (3, 4)}, 0.1, marks=pytest.mark.once),
     ],
 )
-def test_rows_of_kernels_are_found_again(name, task):
+def test_rows_of_kernels_are_found_again(name, task, error):
     experiment = EXPERIMENTS[NAMES.index(name)]
-    found = list(experiment.compute(experiment.settings, task))
+    with jax.enable_x64(experiment.precision == "float64"):
+        found = list(experiment.compute(experiment.settings, task))
     stored = experiments.rows_of(task, experiments.stored_rows(experiment))
     assert len(found) == len(stored) == experiment.rows
     for row, again in zip(stored, found, strict=True):
         # Four digits are stored; flows and climbs depend on rounding.
         for column in MEASURED & set(row):
-            assert float(again[column]) == pytest.approx(float(row[column]), rel=1e-2, abs=1e-4)
+            assert float(again[column]) == pytest.approx(float(row[column]), rel=error, abs=1e-4)

@@ -13,7 +13,6 @@ from ntklab.gradient_flow import network_flow
 from ntklab.lazy_training import (
     diagonal_network,
     diagonal_start,
-    drift_bound,
     implicit_minimizer,
     implicit_penalty,
     label_alignment,
@@ -99,12 +98,6 @@ def test_the_gap_to_the_linearized_parabola_is_below_its_bound():
     assert 0.35 * bound < gap <= bound
 
 
-def test_the_drift_in_a_given_time():
-    assert drift_bound(LINE, 0.0) == 0
-    # R = 3·√(8/2)/2 = 3, LR = 1.5.
-    assert drift_bound(LINE, 8.0, scale=2.0) == pytest.approx(1.5 * (4 + 1.5))
-
-
 @pytest.mark.float64
 def test_bounds_hold_on_a_network_beside_its_linearization():
     x = np.random.default_rng(0).normal(size=(3, 6))
@@ -129,7 +122,6 @@ def test_bounds_hold_on_a_network_beside_its_linearization():
         assert np.linalg.norm(kernel - first, 2) <= bounds.kernel_change
         assert np.linalg.norm(outputs - lazy) <= bounds.prediction_gap
         assert np.linalg.norm(outputs - y) <= np.sqrt(3) * np.exp(-bounds.rate * t) + 1e-9
-        assert np.linalg.norm(kernel - first, 2) <= drift_bound(found, t, scale=scale) + 1e-9
 
 
 # --- kernels ------------------------------------------------------------------------------------
@@ -309,10 +301,6 @@ EYE = np.eye(2)
         (lambda: scaled(NETWORK, math.nan), "scale"),
         (lambda: lazy_bounds((1.0,), 1.0), "found"),
         (lambda: lazy_bounds(LINE, -1.0), "scale"),
-        (lambda: drift_bound(None, 1.0), "found"),
-        (lambda: drift_bound(LINE, -1.0), "time"),
-        (lambda: drift_bound(LINE, math.inf), "time"),
-        (lambda: drift_bound(LINE, 1.0, scale=0), "scale"),
         (lambda: relative_change(np.zeros((2, 2)), EYE), "before"),
         (lambda: relative_change(np.ones((2, 3)), EYE), "before"),
         (lambda: relative_change(EYE, np.eye(3)), "after"),

@@ -2,8 +2,8 @@ r"""Lazy and rich training: how the scale of a model decides whether its tangent
 
 A model $\alpha f$ with $f(\theta_0) = 0$ follows its linearization ever more closely as $\alpha$
 grows, and leaves it as $\alpha$ shrinks. `lazy_bounds` says how closely, with the constants of
-`convergence`; `drift_bound` how far a kernel can move in a given time. `relu_sum` is a student
-that shows both ends, `diagonal_network` one whose limit is known in closed form at every scale.
+`convergence`. `relu_sum` is a student that shows both ends, `diagonal_network` one whose limit is
+known in closed form at every scale.
 """
 
 import math
@@ -25,7 +25,6 @@ __all__ = [
     "TeacherProblem",
     "diagonal_network",
     "diagonal_start",
-    "drift_bound",
     "implicit_minimizer",
     "implicit_penalty",
     "label_alignment",
@@ -90,8 +89,8 @@ class LazyBounds(NamedTuple):
         rate: $c = \sigma_0^2(1 - \alpha_*/\alpha)$, with $\|r_t\| \le e^{-ct}\rho_0$.
         distance: R, no less than $\|\theta_t - \theta_0\|$.
         kernel_change: no less than $\|H_t - H_0\|_{\mathrm{op}}$.
-        prediction_gap: no less than $\|u_t - \bar u_t\|$, between the scaled model and its
-            linearization on the training points.
+        prediction_gap: no less than $\|\hat y_t - \bar y_t\|$, between the predictions
+            $\hat y = \alpha f(X; \theta)$ and those of the linearized model.
     """
 
     threshold: float
@@ -136,40 +135,9 @@ def lazy_bounds(found: Constants, scale: float) -> LazyBounds:
     rate = sigma**2 * (1 - share)
     # (σ₀/L)(1 − √(1 − s)) without the difference, and for L = 0 as well.
     distance = 2 * rho / (alpha * sigma * (1 + math.sqrt(1 - share)))
-    change = _kernel_change(found, distance)
+    moved = slope * distance
+    change = moved * (2 * found.jacobian_norm + moved)
     return LazyBounds(threshold, rate, distance, change, rho * change / (math.e * rate))
-
-
-def _kernel_change(found: Constants, distance: float) -> float:
-    moved = found.lipschitz * distance
-    return moved * (2 * found.jacobian_norm + moved)
-
-
-def drift_bound(found: Constants, time: float, *, scale: float = 1.0) -> float:
-    r"""$LR(2\|J_0\| + LR)$ with $R = \rho_0\sqrt{t/2}/\alpha$: no less than $\|H_s - H_0\|$ for all
-    $s \le t$, whatever $\lambda_{\min}$ is.
-
-    Args:
-        found: what `convergence.constants` finds for f at $\theta_0$; if $f(\theta_0) \ne 0$, with
-            $\|\alpha f(\theta_0) - y\|$ as its `residual_norm`.
-        time: $t \ge 0$ on the clock of f's kernel, which is time itself for $\alpha = 1$.
-        scale: $\alpha > 0$.
-
-    Raises:
-        ValueError: for something that is no `Constants`, a negative time, or a scale that is not
-            positive.
-
-    Source: S24, section 14.2 (constancy of the kernel); derived in the chapter.
-
-    Examples:
-        >>> line = Constants(1, 1, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0)
-        >>> drift_bound(line, 2.0), drift_bound(line, 0.02, scale=10.0)
-        (1.25, 0.010025)
-    """
-    _validate.instance("found", found, Constants)
-    t = _validate.number("time", time, at_least=0)
-    alpha = _validate.number("scale", scale, above=0)
-    return _kernel_change(found, found.residual_norm * math.sqrt(t / 2) / alpha)
 
 
 # --- how far a kernel has moved, and where to ---------------------------------------------------
@@ -478,16 +446,16 @@ def least_absolute_sum(x: Any, y: Any) -> Float[np.ndarray, " d"]:
 
 
 def sparsity_bound(scale: float, *, d: int, least: float) -> float:
-    r"""$\frac{(1 + \varepsilon)(\Lambda + \varepsilon)}{\Lambda - \ln d}$ with
-    $\Lambda = \ln(\ell/\alpha^2)$ and $\varepsilon = d\alpha^2/\ell$: no less than
-    $\|\beta_\alpha\|_1/\ell$, where $\ell$ is the least possible $\|\beta\|_1$.
+    r"""$\frac{(1 + \delta)(\Lambda + \delta)}{\Lambda - \ln d}$ with
+    $\Lambda = \ln(S/\alpha^2)$ and $\delta = d\alpha^2/S$: no less than
+    $\|\beta_\alpha\|_1/S$, where S is the least possible $\|\beta\|_1$.
 
     For $\alpha \to 0$ it is $1 + \ln d/(2\ln\frac1\alpha)$ to first order.
 
     Args:
         scale: $\alpha > 0$.
         d: input dimension.
-        least: $\ell > 0$.
+        least: $S > 0$.
 
     Returns:
         The bound; infinite for $\Lambda \le \ln d$.

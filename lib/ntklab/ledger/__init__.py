@@ -40,6 +40,7 @@ CHAPTERS = (
     "tangent_kernel",
     "gradient_flow",
     "convergence",
+    "lazy_training",
     "boolean_kernels",
     "sparse_parities",
     "weak_learning",
