@@ -304,10 +304,10 @@ def local_rate_error(
     frequency: int,
 ) -> float:
     r"""$\sum_{l\ne0} \abs{q_l}\,\abs{c_{k+l} - c_k}$, how far the operator of a kernel is from
-    multiplying $a(\omega)\cos k\omega$ by $c_k\,2\pi p(\omega)$.
+    multiplying $g(\omega)\cos k\omega$ by $c_k\,2\pi p(\omega)$.
 
     The kernel is $\sum_k c_k e^{ik\omega}$, the inputs have the density p, and $q_l$ are the
-    Fourier coefficients of the weight $q = 2\pi p\,a$.
+    Fourier coefficients of the weight $q = 2\pi p\,g$.
 
     Args:
         coefficients: $c_0, c_1, \dots$, as many as needed: to k plus half of the grid.
