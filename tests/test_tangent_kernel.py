@@ -14,7 +14,7 @@ import scipy.special
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ntklab import tangent_kernel
+from ntklab import jacobians
 from ntklab.networks import mlp, shallow, unbiased
 from ntklab.tangent_kernel import (
     arc_cosine_coefficients,
@@ -82,7 +82,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_both_routes_against_the_jacobian(name, dtype):
+def test_networks_against_the_jacobian(name, dtype):
     network, outputs = MODELS[name]
     params = network.init(jax.random.key(0), 3, dtype=dtype)
     # Away from initialization a pair's two copies differ.
@@ -93,23 +93,9 @@ def test_both_routes_against_the_jacobian(name, dtype):
     x1, x2 = normal(0, 5, 3, dtype=dtype), normal(1, 4, 3, dtype=dtype)
     expected = jacobian_kernel(network.apply, params, x1, x2)
     expected = expected[:, :, 0, 0] if outputs == 1 else expected
-    for method in ("layerwise", "jacobian"):
-        kernel = empirical_ntk(network.apply, params, x1, x2, method=method)
-        assert kernel.dtype == dtype
-        close(kernel, expected, AGREEMENT[dtype.name])
-
-
-@pytest.mark.parametrize("depth", [1, 3])
-def test_routes_agree_on_wide_networks(depth, dtype):
-    """As the docstring says; the kernel is of order 1."""
-    network = mlp((*[512] * depth, 1), activation="tanh")
-    params = network.init(jax.random.key(0), 8, dtype=dtype)
-    x = normal(0, 20, 8, dtype=dtype)
-    first, second = (
-        empirical_ntk(network.apply, params, x, method=method)
-        for method in ("layerwise", "jacobian")
-    )
-    np.testing.assert_allclose(first, second, rtol=0, atol=AGREEMENT[dtype.name])
+    kernel = empirical_ntk(network.apply, params, x1, x2)
+    assert kernel.dtype == dtype
+    close(kernel, expected, AGREEMENT[dtype.name])
 
 
 def test_whole_numbers_stay_whole():
@@ -141,9 +127,8 @@ def test_kernel_by_hand():
     close(kernel, gradients @ gradients.T, 1e-6)
 
 
-@pytest.mark.parametrize("method", ["layerwise", "jacobian"])
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_blocks_of_any_size_give_the_same_kernel(method, outputs):
+def test_blocks_of_any_size_give_the_same_kernel(outputs):
     network = mlp((6, outputs), activation="tanh", b_std=0.3)
     params = network.init(jax.random.key(0), 3)
     x1, x2 = normal(0, 13, 3), normal(1, 29, 3)
@@ -151,14 +136,12 @@ def test_blocks_of_any_size_give_the_same_kernel(method, outputs):
     joint = joint[:, :, 0, 0] if outputs == 1 else joint
     for right, whole in ((None, joint[:13, :13]), (x2, joint[:13, 13:])):
         for block_size in (4, 13):
-            kernel = empirical_ntk(
-                network.apply, params, x1, right, method=method, block_size=block_size
-            )
+            kernel = empirical_ntk(network.apply, params, x1, right, block_size=block_size)
             close(kernel, whole, 1e-5)
             if right is None:
                 symmetric = kernel if outputs == 1 else kernel.transpose(0, 2, 1, 3)
                 symmetric = np.asarray(symmetric).reshape(13 * outputs, -1)
-                close(symmetric, symmetric.T, 1e-6)
+                np.testing.assert_array_equal(symmetric, symmetric.T)
 
 
 def test_include_output():
@@ -169,10 +152,11 @@ def test_include_output():
         f1, f2 = np.split(np.asarray(network.apply(params, jnp.concatenate([x1, x2])), float), [5])
         expected = jacobian_kernel(network.apply, params, x1, x2)
         expected = expected + np.einsum("ik,jl->ijkl", f1, f2)
+        sums = np.einsum("ijkk->ij", expected)
         expected = expected[:, :, 0, 0] if outputs == 1 else expected
-        for method in ("layerwise", "jacobian"):
-            options = {"method": method, "block_size": 2, "include_output": True}
-            close(empirical_ntk(network.apply, params, x1, x2, **options), expected, 1e-5)
+        options = {"block_size": 2, "include_output": True}
+        close(empirical_ntk(network.apply, params, x1, x2, **options), expected, 1e-5)
+        close(empirical_ntk(network.apply, params, x1, x2, trace=True, **options), sums, 1e-5)
 
 
 def test_outputs_without_an_axis():
@@ -225,7 +209,7 @@ def test_images_through_a_convolution():
 
 
 class Unhashable:
-    """A model made of dense layers that compares by value and so has no hash."""
+    """A model that compares by value and so has no hash."""
 
     __hash__ = None
 
@@ -238,18 +222,11 @@ class Unhashable:
     def __call__(self, params, x):
         return self.model(params, x)
 
-    def offset_widths(self, params):
-        return self.model.offset_widths(params)
 
-    def layerwise(self, params, x, offsets):
-        return self.model.layerwise(params, x, offsets)
-
-
-@pytest.mark.parametrize("method", ["auto", "layerwise", "jacobian"])
-def test_a_model_without_a_hash(method):
+def test_a_model_without_a_hash():
     params, x = mlp((5, 1)).init(jax.random.key(0), 3), normal(0, 4, 3)
     expected = empirical_ntk(mlp((5, 1), activation="tanh").apply, params, x)
-    close(empirical_ntk(Unhashable(), params, x, method=method), expected, 1e-5)
+    close(empirical_ntk(Unhashable(), params, x), expected, 1e-5)
 
 
 def test_under_jit_and_vmap():
@@ -265,8 +242,7 @@ def test_under_jit_and_vmap():
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("method", ["layerwise", "jacobian"])
-def test_derivatives_of_the_kernel(method):
+def test_derivatives_of_the_kernel():
     """Against central differences, along a direction of both points and parameters."""
     network = mlp((4, 1), activation="tanh", b_std=0.5)
     params = network.init(jax.random.key(0), 2)
@@ -277,7 +253,7 @@ def test_derivatives_of_the_kernel(method):
     @jax.jit
     def value(t):
         moved = jax.tree.map(lambda p, d: p + t * d, params, dp)
-        kernel = empirical_ntk(network.apply, moved, x + t * dx, method=method, block_size=2)
+        kernel = empirical_ntk(network.apply, moved, x + t * dx, block_size=2)
         return jnp.sum(weights * kernel)
 
     h = 1e-5
@@ -292,69 +268,10 @@ def test_repeated_calls_do_not_compile_again():
     x = normal(0, 6, 3)
     empirical_ntk(apply, {"w": normal(1, 3, 1)}, x)
     empirical_ntk(mlp((4, 1)).apply, mlp((4, 1)).init(jax.random.key(0), 3), x)
-    before = tangent_kernel._blocked_ntk._cache_size()
+    before = jacobians.gram._cache_size()
     empirical_ntk(apply, {"w": normal(2, 3, 1)}, x + 1)
     empirical_ntk(mlp((4, 1)).apply, mlp((4, 1)).init(jax.random.key(1), 3), x)
-    assert tangent_kernel._blocked_ntk._cache_size() == before
-
-
-def compiled(network, n, d=8, **options):
-    params = jax.eval_shape(lambda key: network.init(key, d), jax.random.key(0))
-    x = jax.ShapeDtypeStruct((n, d), jax.tree.leaves(params)[0].dtype)
-    kernel = jax.jit(lambda params, x: empirical_ntk(network.apply, params, x, **options))
-    return kernel.lower(params, x).compile()
-
-
-@pytest.mark.once
-@pytest.mark.parametrize(
-    ("method", "block_size", "widths"), [("jacobian", 4, (64, 64, 1)), ("layerwise", 16, (512, 1))]
-)
-def test_memory_is_bounded_by_the_block(method, block_size, widths):
-    """Temporary memory grows with the block, not with the points or with points × parameters."""
-    network = mlp(widths, activation="tanh")
-
-    def temporary(n, block_size):
-        analysis = compiled(network, n, method=method, block_size=block_size).memory_analysis()
-        return analysis.temp_size_in_bytes
-
-    small, large = temporary(128, block_size), temporary(512, block_size)
-    kernels = 3 * 512**2 * 8  # what the result itself takes while it is mirrored
-    assert large < small + kernels
-    assert temporary(128, 8 * block_size) > 2 * small
-    parameters = 8 * 64 + 64 * 64 + 64
-    assert method == "layerwise" or large - kernels < 512 * parameters * 4 / 4
-
-
-@pytest.mark.once
-@pytest.mark.parametrize(
-    ("method", "block_size", "n"),
-    [("jacobian", 4, 160), ("jacobian", None, 128), ("jacobian", None, 512), ("layerwise", 4, 160)],
-)
-def test_symmetric_case_does_half_the_work(method, block_size, n, monkeypatch):
-    """Entries are counted by the blocks that the loop over them computes."""
-    steps, sizes = [], []
-    scan, block = jax.lax.scan, getattr(tangent_kernel, f"_{method}_block")
-
-    def counting(f, init, xs, *args, **kwargs):
-        steps.append(len(xs))
-        return scan(f, init, xs, *args, **kwargs)
-
-    def measured(model, left, right):
-        sizes.append(len(left) * len(right))
-        return block(model, left, right)
-
-    network = mlp((4, 1), activation="tanh")
-    params, x = network.init(jax.random.key(0), 3), normal(0, n, 3)
-    monkeypatch.setattr(jax.lax, "scan", counting)
-    monkeypatch.setattr(tangent_kernel, f"_{method}_block", measured)
-    computed = []
-    for right in (None, x):
-        steps.clear(), sizes.clear()
-        empirical_ntk(network.apply, params, x, right, method=method, block_size=block_size)
-        computed.append(steps[0] * sizes[0] / n**2)
-    half, full = computed
-    assert full == 1
-    assert 0.5 <= half < 0.62
+    assert jacobians.gram._cache_size() == before
 
 
 def test_vector_product_is_the_product_with_the_kernel():
@@ -382,12 +299,10 @@ split = jax.device_put(x, NamedSharding(mesh, PartitionSpec("points")))
 assert len(split.devices()) == 4
 network = mlp((6, 1), activation="tanh")
 params = network.init(jax.random.key(1), 3)
-for method in ("layerwise", "jacobian"):
-    for size in (None, 3):
-        options = dict(method=method, block_size=size)
-        whole = empirical_ntk(network.apply, params, x, x[:5], **options)
-        parts = empirical_ntk(network.apply, params, split, x[:5], **options)
-        np.testing.assert_allclose(parts, whole, atol=1e-5)
+for size in (None, 3):
+    whole = empirical_ntk(network.apply, params, x, x[:5], block_size=size)
+    parts = empirical_ntk(network.apply, params, split, x[:5], block_size=size)
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
 np.testing.assert_allclose(infinite_ntk(split, depth=2), infinite_ntk(x, depth=2), atol=1e-5)
 """
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
@@ -407,10 +322,9 @@ def test_half_precision(dtype):
     x = normal(0, 4, 3, dtype=dtype)
     full = jax.tree.map(lambda p: p.astype(jnp.float32), params)
     expected = empirical_ntk(network.apply, full, x.astype(jnp.float32))
-    for method in ("layerwise", "jacobian"):
-        kernel = empirical_ntk(network.apply, params, x, method=method)
-        assert kernel.dtype == dtype
-        close(np.asarray(kernel, float), expected, 10 * float(jnp.finfo(dtype).eps))
+    kernel = empirical_ntk(network.apply, params, x)
+    assert kernel.dtype == dtype
+    close(np.asarray(kernel, float), expected, 10 * float(jnp.finfo(dtype).eps))
 
 
 def test_what_numpy_gives_is_taken():
@@ -800,8 +714,7 @@ def test_bad_model(call, name, no_hook):
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({"method": "fast"}, "method"),
-        ({"method": None}, "method"),
+        ({"trace": 1}, "trace"),
         ({"block_size": 0}, "block_size"),
         ({"block_size": 2.0}, "block_size"),
         ({"include_output": "no"}, "include_output"),
@@ -810,11 +723,6 @@ def test_bad_model(call, name, no_hook):
 def test_bad_option(options, name, no_hook):
     with pytest.raises(ValueError, match=f"^{name} must"):
         empirical_ntk(NETWORK.apply, PARAMS, X, **options)
-
-
-def test_layerwise_asks_for_dense_layers(no_hook):
-    with pytest.raises(ValueError, match=r"^method must be 'auto' or 'jacobian'"):
-        empirical_ntk(lambda p, x: x @ p, np.ones(2), X, method="layerwise")
 
 
 @pytest.mark.parametrize("vector", [np.ones(4), np.ones((3, 1)), np.ones((4, 2)), "v", None])

@@ -28,6 +28,9 @@ def from_numpy(values: Any, dtype: Any) -> Array:
 
 def floating(name: str, value: Any, *, ndim: int | None = None, min_ndim: int = 0) -> Array:
     """`value` as a finite floating-point array of `ndim` axes, or of no less than `min_ndim`."""
+    given = getattr(value, "dtype", None)
+    if isinstance(given, np.dtype) and given.kind == "f" and given.itemsize > 8:
+        raise ValueError(f"{name} must be of float64 at most, got {given}")
     try:
         if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
             # The whole numbers of an array become floats before JAX can cut them to 32 bits.
@@ -229,9 +232,12 @@ def items(name: str, values: Any) -> list[Any]:
 
 def widths(name: str, value: Any) -> tuple[int, ...]:
     """`value` as a tuple of positive integers, at least one."""
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) == 0:
+    held = value
+    if isinstance(value, np.ndarray | Array) and value.ndim == 1 and concrete(value):
+        held = np.asarray(value).tolist()
+    if isinstance(held, str) or not isinstance(held, Sequence) or len(held) == 0:
         raise ValueError(f"{name} must be a sequence of positive integers, got {value!r}")
-    return tuple(integer(f"{name}[{i}]", width, at_least=1) for i, width in enumerate(value))
+    return tuple(integer(f"{name}[{i}]", width, at_least=1) for i, width in enumerate(held))
 
 
 def instance(name: str, value: Any, *kinds: type) -> None:

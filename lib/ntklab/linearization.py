@@ -15,7 +15,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from ntklab import _validate, models, networks
+from ntklab import _validate, jacobians, models, networks, programs
+from ntklab.models import Model
 
 __all__ = [
     "SMOOTHNESS",
@@ -63,7 +64,9 @@ def linearize(apply: Callable[[Any, Array], Array], params: Any) -> Callable[[An
         True
     """
     model = models.view(apply, params)
-    known = set()  # inputs, by shape and dtype, for which the outputs have been looked at
+    # Of inputs, by shape and dtype, whose outputs have been looked at: whether a part of the model
+    # has a derivative backwards only.
+    known: dict[Any, bool] = {}
 
     def tangent(theta: Any, x: Any) -> Array:
         moved = model.matching(theta)
@@ -75,9 +78,14 @@ def linearize(apply: Callable[[Any, Array], Array], params: Any) -> Callable[[An
                     f"apply must return [N, ...] for inputs [N, ...], here {x.shape}, got "
                     f"{output.shape}"
                 )
-            known.add((x.shape, x.dtype))
+            known[x.shape, x.dtype] = programs.backwards_only(Model.__call__, model, x)
         change = tuple(map(jnp.subtract, moved, model.trained))
-        value, slope = jax.jvp(lambda p: model.at(p)(x), (model.trained,), (change,))
+        value, slope = jacobians.forward(
+            lambda p: model.at(p)(x),
+            model.trained,
+            change,
+            backwards_only=known[x.shape, x.dtype],
+        )
         result = value + slope
         if _validate.concrete(result) and not np.all(np.isfinite(result)):
             for leaf in moved:

@@ -24,8 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ntklab import _validate
-from ntklab.networks import DenseModel
+from ntklab import _validate, networks
 
 __all__ = ["trained"]
 
@@ -119,7 +118,7 @@ def inputs(name: str, value: Any, apply: Any, *, min_ndim: int = 1) -> Array:
     """
     array = _validate.floating(name, value, min_ndim=min_ndim)
     is_array = isinstance(value, Array | np.ndarray)
-    if is_array and np.issubdtype(value.dtype, np.integer) and not isinstance(apply, DenseModel):
+    if is_array and np.issubdtype(value.dtype, np.integer) and not networks.takes_points(apply):
         array = _validate.whole(name, value)
     if array.ndim > 0 and array.shape[0] == 0:
         raise ValueError(f"{name} must hold at least one input, got shape {array.shape}")
@@ -207,14 +206,18 @@ class Model:
                 raise ValueError(f"params must have the {what}s {expected}, got {found}")
         return tuple(arrays)
 
-    def output(self, name: str, x: Any) -> jax.ShapeDtypeStruct:
+    def output(self, name: str, x: Any, *, anew: bool = False) -> jax.ShapeDtypeStruct:
         """Shape and dtype of the outputs at x, an array of real numbers.
+
+        What was found before is taken from memory, by the model's function. `anew`: it is asked
+        again, as that may read what has changed.
 
         Raises:
             ValueError: for outputs of another kind, and where `apply` itself fails.
         """
+        ask = jax.jit(lambda model, x: model(x)) if anew else _abstract
         try:
-            output = _abstract.eval_shape(self, x)
+            output = ask.eval_shape(self, x)
         except (TypeError, IndexError, KeyError, AttributeError, ValueError) as error:
             failure = self._failure(name, x, error)
             if failure is error:
@@ -227,17 +230,19 @@ class Model:
             raise ValueError(f"apply must return real numbers, got dtype {output.dtype}")
         return jax.ShapeDtypeStruct(shape, output.dtype)
 
-    def batch_output(self, name: str, x: Array, *, single: bool = False) -> jax.ShapeDtypeStruct:
+    def batch_output(
+        self, name: str, x: Any, *, single: bool = False, anew: bool = False
+    ) -> jax.ShapeDtypeStruct:
         """As `output`, of a model that gives `[N]` or `[N, outputs]` for N inputs, and for one.
 
         One input alone shows a `squeeze`, or a sum over the batch. `single`: of one output only.
         """
         count = x.shape[0]
-        output = self.output(name, x)
+        output = self.output(name, x, anew=anew)
         shapes = {count: output.shape}
-        if count > 1 and not isinstance(self.apply, DenseModel):
+        if count > 1 and not networks.takes_points(self.apply):
             one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-            shapes[1] = self.output(name, one).shape
+            shapes[1] = self.output(name, one, anew=anew).shape
         for n, shape in shapes.items():
             if (
                 len(shape) not in (1, 2)
@@ -271,7 +276,7 @@ class Model:
 
     def _takes_whole_numbers(self, x: Any) -> bool:
         """Whether the model fails at x only because its whole numbers are of floating point."""
-        if isinstance(self.apply, DenseModel) or not jnp.issubdtype(x.dtype, jnp.floating):
+        if networks.takes_points(self.apply) or not jnp.issubdtype(x.dtype, jnp.floating):
             return False
         try:
             _abstract.eval_shape(self, jax.ShapeDtypeStruct(x.shape, jnp.int32))

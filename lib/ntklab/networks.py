@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,6 @@ from ntklab import _random, _validate
 __all__ = [
     "ACTIVATIONS",
     "PARAMETERIZATIONS",
-    "DenseLayer",
-    "DenseModel",
     "Network",
     "TwoLayer",
     "WideLimit",
@@ -32,6 +30,7 @@ __all__ = [
     "alternating_signs",
     "mlp",
     "shallow",
+    "takes_points",
     "two_layer",
     "unbiased",
     "wide_limit",
@@ -45,20 +44,6 @@ class Network(NamedTuple):
 
     init: Callable[..., Any]
     apply: Callable[[Any, Array], Array]
-
-
-class DenseLayer(NamedTuple):
-    """What a dense layer `z = weight_gain * W a + bias_gain * b` adds to a tangent kernel.
-
-    Attributes:
-        inputs: `[N, fan_in]`, the activations `a` that entered the layer.
-        weight_gain: factor in front of the weights.
-        bias_gain: factor in front of the biases; 0 where the layer has none.
-    """
-
-    inputs: Array
-    weight_gain: float
-    bias_gain: float
 
 
 class TwoLayer(NamedTuple):
@@ -103,31 +88,6 @@ class WideLimit(NamedTuple):
     b_std: float
     output_weights: np.ndarray | None
     pair: bool
-
-
-@runtime_checkable
-class DenseModel(Protocol):
-    """A model made of dense layers, each with its own parameters, used once.
-
-    `layerwise(params, x, offsets)` adds `offsets[l]`, `[N, fan_out]`, to the pre-activations of
-    layer l and returns the outputs together with the layers. The derivative with respect to the
-    offsets is then the back-propagated signal, all that `empirical_ntk` needs for its fast route.
-    With `offsets=None` nothing is added.
-    """
-
-    def __call__(self, params: Any, x: Array) -> Array:
-        """The outputs `[N, K]` at the points x."""
-        ...
-
-    def offset_widths(self, params: Any) -> tuple[int, ...]:
-        """The fan-outs of the layers, in their order."""
-        ...
-
-    def layerwise(
-        self, params: Any, x: Array, offsets: Sequence[Array] | None
-    ) -> tuple[Array, tuple[DenseLayer, ...]]:
-        """The outputs, with `offsets` added to the pre-activations, and the layers."""
-        ...
 
 
 def _identity(z: Array) -> Array:
@@ -214,7 +174,7 @@ def _activated(activation: type_of_activation, z: Array) -> Array:
 
 
 def mlp(
-    widths: Sequence[int],
+    widths: Sequence[int] | np.ndarray | Array,
     *,
     activation: str | type_of_activation = "relu",
     parameterization: str = "ntk",
@@ -296,28 +256,18 @@ class _DenseStack:
     def __call__(self, params: Any, x: Array) -> Array:
         return _outputs(self, params, jnp.asarray(x))
 
-    def offset_widths(self, params: Any) -> tuple[int, ...]:
-        return self.widths
-
-    def layerwise(
-        self, params: Any, x: Array, offsets: Sequence[Array] | None
-    ) -> tuple[Array, tuple[DenseLayer, ...]]:
-        x = _dense_inputs(x, self._check_params(params))
-        layers: list[DenseLayer] = []
-        activations = x
+    def outputs(self, params: Any, x: Array) -> Array:
+        activations = _dense_inputs(x, self._check_params(params))
         for index, layer in enumerate(params):
             fan_out, fan_in = layer["weight"].shape
             z = activations @ layer["weight"].T
             _validate.standard_deviations(self.w_std, self.b_std, z.dtype)
             weight_gain, bias_gain = self._gains(fan_in, fan_out)
-            layers.append(DenseLayer(activations, weight_gain, bias_gain))
             z = weight_gain * z
             if self.b_std > 0:
-                z = z + bias_gain * layer["bias"]
-            if offsets is not None:
-                z = z + offsets[index]
+                z = z + bias_gain * layer["bias"][None, :]
             activations = _activated(self.activation, z) if index < len(params) - 1 else z
-        return activations, tuple(layers)
+        return activations
 
     def two_layer(self, params: Any) -> TwoLayer:
         d = self._check_params(params)
@@ -430,19 +380,12 @@ class _Shallow:
     def __call__(self, params: Any, x: Array) -> Array:
         return _outputs(self, params, jnp.asarray(x))
 
-    def offset_widths(self, params: Any) -> tuple[int, ...]:
-        return (self.width,)
-
-    def layerwise(
-        self, params: Any, x: Array, offsets: Sequence[Array] | None
-    ) -> tuple[Array, tuple[DenseLayer, ...]]:
+    def outputs(self, params: Any, x: Array) -> Array:
         x = _dense_inputs(x, self._check_params(params))
         z = x @ params.T
-        if offsets is not None:
-            z = z + offsets[0]
         a = np.frombuffer(self.output_weights) / np.sqrt(self.width)
         output = _activated(self.activation, z) @ jnp.asarray(a, dtype=z.dtype)
-        return output[:, None], (DenseLayer(x, 1.0, 0.0),)
+        return output[:, None]
 
     def two_layer(self, params: Any) -> TwoLayer:
         self._check_params(params)
@@ -491,8 +434,7 @@ def unbiased(network: Network) -> Network:
         params = original_init(key, d, **options)
         return params, params
 
-    pair = _DensePair(apply) if isinstance(apply, DenseModel) else _Pair(apply)
-    return Network(init, pair)
+    return Network(init, _Pair(apply))
 
 
 @dataclass(frozen=True)
@@ -515,25 +457,19 @@ def _two_copies(params: Any) -> tuple[Any, Any]:
     return params[0], params[1]
 
 
-@dataclass(frozen=True)
-class _DensePair(_Pair):
-    """The `apply` of `unbiased` for a model made of dense layers, which the pair then is too."""
+def takes_points(apply: Any) -> bool:
+    """Whether a model is one of the networks made here: of points `[N, d]`, each by itself.
 
-    apply: Any
+    Args:
+        apply: the model's function.
 
-    def offset_widths(self, params: Any) -> tuple[int, ...]:
-        plus, minus = _two_copies(params)
-        return self.apply.offset_widths(plus) + self.apply.offset_widths(minus)
-
-    def layerwise(
-        self, params: Any, x: Array, offsets: Sequence[Array] | None
-    ) -> tuple[Array, tuple[DenseLayer, ...]]:
-        plus, minus = _two_copies(params)
-        middle = len(self.apply.offset_widths(plus))
-        halves = (None, None) if offsets is None else (offsets[:middle], offsets[middle:])
-        f_plus, layers_plus = self.apply.layerwise(plus, x, halves[0])
-        f_minus, layers_minus = self.apply.layerwise(minus, x, halves[1])
-        return (f_plus - f_minus) * float(np.sqrt(0.5)), layers_plus + layers_minus
+    Examples:
+        >>> takes_points(unbiased(mlp((4, 1))).apply), takes_points(lambda params, x: x)
+        (True, False)
+    """
+    return isinstance(apply, _DenseStack | _Shallow) or (
+        isinstance(apply, _Pair) and takes_points(apply.apply)
+    )
 
 
 def two_layer(network: Network, params: Any) -> tuple[TwoLayer, ...]:
@@ -557,7 +493,7 @@ def two_layer(network: Network, params: Any) -> tuple[TwoLayer, ...]:
     apply = getattr(network, "apply", None)
     if isinstance(apply, _Shallow | _DenseStack):
         return (apply.two_layer(params),)
-    if isinstance(apply, _DensePair) and isinstance(apply.apply, _Shallow | _DenseStack):
+    if isinstance(apply, _Pair) and isinstance(apply.apply, _Shallow | _DenseStack):
         plus, minus = map(apply.apply.two_layer, _two_copies(params))
         gain = math.sqrt(0.5) * plus.output_gain
         return plus._replace(output_gain=gain), minus._replace(output_gain=-gain)
@@ -598,10 +534,20 @@ def wide_limit(network: Network) -> WideLimit:
     )
 
 
-@functools.partial(jax.jit, static_argnums=0, inline=True)
 def _outputs(model: Any, params: Any, x: Array) -> Array:
-    """Of a model made of dense layers, as one program where nothing is traced."""
-    return model.layerwise(params, x, None)[0]
+    """Of a model made of dense layers: as one program, where nothing is traced.
+
+    An activation of somebody else's may read what changes, and is run as it is.
+    """
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x)))
+    if traced or model.activation not in ACTIVATIONS.values():
+        return model.outputs(params, x)
+    return _compiled_outputs(model, params, x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled_outputs(model: Any, params: Any, x: Array) -> Array:
+    return model.outputs(params, x)
 
 
 @functools.partial(jax.jit, static_argnames=("arrays", "dtype"))

@@ -4,7 +4,6 @@ r"""Tangent kernels: of a given network, and their limit as the widths grow.
 depth for `networks.mlp`. The chapter's entries of the ledger are at the end.
 """
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,9 +14,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Key
 
-from ntklab import _recursion, _validate, models, networks
+from ntklab import _recursion, _validate, jacobians, models, networks
 from ntklab.models import Model
-from ntklab.networks import DenseModel, Network
+from ntklab.networks import Network
 
 __all__ = [
     "arc_cosine_coefficients",
@@ -40,14 +39,6 @@ Gain = float | Array
 
 # --- the kernel of a given network --------------------------------------------------------------
 
-METHODS = ("auto", "layerwise", "jacobian")
-# Points in a block: signals of 512 points at width 1024 are 2 MB a layer; 16 gradients of a
-# million parameters are 64 MB, enough to keep the matrix units busy.
-LAYERWISE_BLOCK = 512
-JACOBIAN_BLOCK = 16
-# Columns a block of the Jacobian route meets at once, in units of its rows.
-COLUMNS_PER_ROW = 8
-
 
 def empirical_ntk(
     apply: Callable[[Any, Array], Array],
@@ -56,20 +47,23 @@ def empirical_ntk(
     x2: Any = None,
     *,
     include_output: bool = False,
-    method: str = "auto",
+    trace: bool = False,
     block_size: int | None = None,
 ) -> Array:
     r"""The tangent kernel $\Theta_{kl}(x, x') = \langle\nabla_\theta f_k(x; \theta), \nabla_\theta
     f_l(x'; \theta)\rangle$ of a model at its parameters.
 
-    Two routes lead to the same matrix. The *layerwise* one serves models made of dense layers
-    (`networks.DenseModel`): with activations $A_l$ and back-propagated signals $B_l$,
-    $\Theta = \sum_l \sigma_{w,l}^2\, (A_l A_l'^{\mathsf T}) \circ (B_l B_l'^{\mathsf T}) +
-    \sigma_{b,l}^2\, B_l B_l'^{\mathsf T}$, and no gradient with respect to a weight is ever formed.
-    The *Jacobian* one serves everything else: the gradients of a block of rows are pushed through
-    the linearized model. Either way memory is bounded by the blocks; with `x2=None` those below the
-    diagonal are mirrored, not computed. In float64 and with smooth activations the routes agree to
-    1e-10, in float32 to 1e-5; a ReLU whose sign flips near 0 can move single entries by more.
+    The operations of the model at one row are followed. A leaf that serves as the weights of a
+    layer adds $\sum_{t,s} (a_t \cdot a'_s)(b_t \cdot b'_s)$, where $a_t$ enters the layer at its
+    position t and the signal $b_t$ comes back to it; no gradient with respect to it is formed
+    unless that is cheaper, as in a convolution. So it is for dense layers, `einsum`, attention,
+    convolutions and embeddings, under `jax.jit` and `jax.checkpoint` too, and for biases behind
+    them. Whatever else is done with a leaf (scales, shared weights, `scan`, `cond`, operations with
+    `custom_vjp`) gives its gradients, one backward pass for all. Memory is bounded: rows of half a
+    gigabyte are held at once, and matrix products run over blocks of them.
+
+    The model is traced at each call: what its function reads besides `params` counts as it is then.
+    What JAX remembers of a function under `jax.jit` does not change, as JAX has it.
 
     Args:
         apply: `apply(params, x) -> [N, outputs]` or `[N]`; each row of the output may depend on
@@ -80,21 +74,22 @@ def empirical_ntk(
             tokens of a sentence, stay whole for any model but the library's own networks.
         x2: inputs `[N2, ...]`; by default x1.
         include_output: add $f_k(x) f_l(x')$, the kernel of M21's features (output, gradient).
-        method: `auto` (layerwise where the model allows), `layerwise` or `jacobian`.
-        block_size: points held at once, layerwise (default 512), or gradients held at once, on
-            the Jacobian route (default 16, but always those of all outputs at one point); less
-            memory the smaller it is.
+        trace: give the sum over equal outputs, $\sum_k \Theta_{kk}(x, x')$, at the cost of one
+            output's kernel or little more. Divided by the number of outputs it is their mean.
+        block_size: inputs whose rows of the Jacobian are held at once; by default as many as half
+            a gigabyte holds. Less memory the smaller it is.
 
     Returns:
-        `[N1, N2]` for one output, `[N1, N2, outputs, outputs]` for several, in the dtype of the
-        model's output. Matrix products are asked for at the highest precision.
+        `[N1, N2]` for one output or the trace, `[N1, N2, outputs, outputs]` for several, in the
+        dtype of the model's output; exactly symmetric for `x2=None`. Matrix products are asked for
+        at the highest precision; those of half precision are taken in float32.
 
     Raises:
         ValueError: for inputs or parameters with NaN, shapes that do not fit, outputs that are not
             `[N]` or `[N, outputs]` for N inputs and for one, no trained parameters, an `apply` that
-            is not made of JAX operations, a kernel beyond the range of its dtype, an unknown
-            method, a block size below 1, or `method="layerwise"` for a model that is not made of
-            dense layers.
+            is not made of JAX operations or whose rows see each other (looked for in the first
+            three, once a model, and not under `jax.jit`), a kernel beyond the range of its dtype,
+            or a block size below 1.
 
     Source: S24, equations (14.2) and (14.3); B23, section 2.1; `include_output`: M21, (5).
 
@@ -108,24 +103,27 @@ def empirical_ntk(
         ...     return jnp.tanh(x @ params["w"])
         >>> empirical_ntk(model, {"w": jnp.ones((3, 2))}, x, x[:2]).shape
         (5, 2, 2, 2)
+        >>> empirical_ntk(model, {"w": jnp.ones((3, 2))}, x, x[:2], trace=True).shape
+        (5, 2)
     """
     model, x1, x2 = _model_arguments(apply, params, x1, x2)
-    _validate.choice("method", method, METHODS)
-    if not isinstance(include_output, bool):
-        raise ValueError(f"include_output must be True or False, got {include_output!r}")
-    layerwise = isinstance(apply, DenseModel) if method == "auto" else method == "layerwise"
-    if layerwise and not isinstance(apply, DenseModel):
-        raise ValueError(
-            "method must be 'auto' or 'jacobian' for a model that is not made of dense layers, "
-            "got 'layerwise'"
-        )
-    if block_size is None:
-        block_size = LAYERWISE_BLOCK if layerwise else JACOBIAN_BLOCK
-    block_size = _validate.integer("block_size", block_size, at_least=1)
-    output = model.batch_output("x1", x1)
-    kernel, finite = _blocked_ntk(model, x1, x2, include_output, layerwise, block_size)
+    include_output = _validate.flag("include_output", include_output)
+    trace = _validate.flag("trace", trace)
+    if block_size is not None:
+        block_size = _validate.integer("block_size", block_size, at_least=1)
+    program, constants = jacobians.program_of("x1", model, x1)
+    kernel, finite = jacobians.gram(
+        program,
+        constants,
+        model,
+        x1,
+        x2,
+        include_output=include_output,
+        trace=trace,
+        block_size=block_size,
+    )
     _validate.in_range("x1", finite, "kernel", kernel.dtype)
-    return kernel if output.shape[1:] not in ((), (1,)) else kernel[:, :, 0, 0]
+    return kernel
 
 
 def ntk_vector_product(
@@ -157,16 +155,20 @@ def ntk_vector_product(
         (5, 1)
     """
     model, x1, x2 = _model_arguments(apply, params, x1, x2)
-    right = x1 if x2 is None else x2
-    expected = model.batch_output("x1" if x2 is None else "x2", right)
+    name, right = ("x1", x1) if x2 is None else ("x2", x2)
+    program, constants = jacobians.program_of(name, model, right)
+    output = program.kind(program.output)
+    shape = output.shape[1:]
     vector = _validate.floating("vector", vector, min_ndim=1)
-    if vector.shape != expected.shape:
+    expected = (right.shape[0], *shape)
+    if vector.shape != expected:
         raise ValueError(
-            f"vector must have the shape {expected.shape} of the outputs at x2, got {vector.shape}"
+            f"vector must have the shape {expected} of the outputs at x2, got {vector.shape}"
         )
-    product, finite = _vector_product(model, x1, right, vector.astype(expected.dtype))
+    signal = vector.astype(output.dtype).reshape(expected[0], -1)
+    product, finite = jacobians.vector_product(program, constants, model, x1, right, signal)
     _validate.in_range("x1", finite, "product", product.dtype)
-    return product
+    return product.reshape(x1.shape[0], *shape)
 
 
 def _model_arguments(
@@ -178,124 +180,6 @@ def _model_arguments(
         x2 = models.inputs("x2", x2, apply)
         _validate.same_dimension("x1", x1, "x2", x2)
     return model, x1, x2
-
-
-@jax.jit
-def _vector_product(model: Model, x1: Array, x2: Array, vector: Array) -> tuple[Array, Array]:
-    with jax.default_matmul_precision("highest"):
-        _, pullback = jax.vjp(lambda p: model.at(p)(x2), model.trained)
-        (direction,) = pullback(vector)
-        product = jax.jvp(lambda p: model.at(p)(x1), (model.trained,), (direction,))[1]
-    return product, jnp.all(jnp.isfinite(product))
-
-
-@functools.partial(jax.jit, static_argnames=("include_output", "layerwise", "block_size"))
-def _blocked_ntk(
-    model: Model,
-    x1: Array,
-    x2: Array | None,
-    include_output: bool,
-    layerwise: bool,
-    block_size: int,
-) -> tuple[Array, Array]:
-    """The kernel `[N1, N2, K, K]`, and whether it is finite; with `x2=None` blocks below the
-    diagonal are mirrored.
-    """
-    symmetric = x2 is None
-    right = x1 if x2 is None else x2
-    output = model.output("x1", x1)
-    outputs = output.shape[1] if output.ndim == 2 else 1
-    block = _layerwise_block if layerwise else _jacobian_block
-    rows = max(1, block_size if layerwise else block_size // outputs)
-    n1, n2 = x1.shape[0], right.shape[0]
-    columns = rows
-    if not layerwise:
-        # Wide blocks share the work on their rows; a symmetric kernel needs enough of them for
-        # nearly half to lie below the diagonal.
-        widest = max(1, n2 // (COLUMNS_PER_ROW * rows)) if symmetric else COLUMNS_PER_ROW
-        columns = rows * min(COLUMNS_PER_ROW, widest)
-
-    def compute(left: Array, right: Array) -> Array:
-        with jax.default_matmul_precision("highest"):
-            kernel = block(model, left, right)
-            if include_output:
-                f1, f2 = (_two_axes(model(x)) for x in (left, right))
-                kernel = kernel + f1[:, None, :, None] * f2[None, :, None, :]
-        return kernel
-
-    if n1 <= rows and n2 <= columns:
-        kernel = compute(x1, right)
-        return kernel, jnp.all(jnp.isfinite(kernel))
-
-    rows, columns = min(rows, n1), min(columns, n2)
-    row_starts, column_starts = _starts(n1, rows), _starts(n2, columns)
-    pairs = [(i, j) for i in row_starts for j in column_starts if not symmetric or j + columns > i]
-
-    def step(kernel: Array, start: Array) -> tuple[Array, None]:
-        left = jax.lax.dynamic_slice_in_dim(x1, start[0], rows)
-        values = compute(left, jax.lax.dynamic_slice_in_dim(right, start[1], columns))
-        corner = (start[0], start[1], *jnp.zeros(2, start.dtype))
-        return jax.lax.dynamic_update_slice(kernel, values, corner), None
-
-    empty = jnp.zeros((n1, n2, outputs, outputs), output.dtype)
-    kernel, _ = jax.lax.scan(step, empty, jnp.asarray(pairs, dtype=jnp.int32))
-    if symmetric:
-        matrices = kernel.transpose(2, 3, 0, 1)
-        mirrored = jnp.triu(matrices, 1).transpose(1, 0, 3, 2)
-        kernel = (jnp.triu(matrices) + mirrored).transpose(2, 3, 0, 1)
-    return kernel, jnp.all(jnp.isfinite(kernel))
-
-
-def _starts(size: int, block: int) -> list[int]:
-    """Starts of equal blocks that cover `range(size)`; the last may overlap its neighbour."""
-    return [min(start, size - block) for start in range(0, size, block)]
-
-
-def _two_axes(output: Array) -> Array:
-    return output[:, None] if output.ndim == 1 else output
-
-
-def _layerwise_block(model: Model, left: Array, right: Array) -> Array:
-    dense, params = model.apply, model.params()
-    assert isinstance(dense, DenseModel)
-    layers1, signals1 = _signals(dense, params, left)
-    layers2, signals2 = _signals(dense, params, right)
-    kernel = jnp.zeros((), left.dtype)
-    for layer1, layer2, b1, b2 in zip(layers1, layers2, signals1, signals2, strict=True):
-        activations = layer1.weight_gain**2 * (layer1.inputs @ layer2.inputs.T)
-        gram = activations + layer1.bias_gain**2
-        if b1.shape[0] == 1:
-            kernel = kernel + (gram * (b1[0] @ b2[0].T))[:, :, None, None]
-        else:
-            kernel = kernel + gram[:, :, None, None] * jnp.einsum("kiw,ljw->ijkl", b1, b2)
-    return kernel
-
-
-def _signals(
-    model: DenseModel, params: Any, x: Array
-) -> tuple[tuple[networks.DenseLayer, ...], tuple[Array, ...]]:
-    """The layers, and the derivative of each output by each pre-activation, `[K, N, width]`."""
-    zeros = tuple(jnp.zeros((x.shape[0], n), x.dtype) for n in model.offset_widths(params))
-    output, pullback, layers = jax.vjp(
-        lambda offsets: model.layerwise(params, x, offsets), zeros, has_aux=True
-    )
-    ones = jnp.ones(output.shape[0], output.dtype)
-    units = ones[None, :, None] * jnp.eye(output.shape[1], dtype=output.dtype)[:, None, :]
-    (signals,) = jax.vmap(pullback)(units)
-    return layers, signals
-
-
-def _jacobian_block(model: Model, left: Array, right: Array) -> Array:
-    def outputs(p: tuple[Array, ...], x: Array) -> Array:
-        return _two_axes(model.at(p)(x))
-
-    def gradients(row: Array) -> tuple[Array, ...]:
-        """The gradients of all outputs at one input, each leaf `[K, ...]`."""
-        return jax.jacrev(lambda p: outputs(p, row[None])[0])(model.trained)
-
-    _, pushforward = jax.linearize(lambda p: outputs(p, right), model.trained)
-    kernel = jax.vmap(jax.vmap(pushforward))(jax.vmap(gradients)(left))
-    return kernel.transpose(0, 2, 1, 3)
 
 
 # --- the limit of infinite width ----------------------------------------------------------------

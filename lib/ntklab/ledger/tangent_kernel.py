@@ -145,8 +145,8 @@ def _numpy_relu_gradients(
         ),
         Mutant.code(
             "σ′ is taken at −z",
-            "tangent_kernel._signals",
-            lambda f: lambda model, params, x: f(model, -params, x),
+            "networks._Shallow.outputs",
+            lambda f: lambda self, W, x: -f(self, -W, x),
         ),
     ],
 )
@@ -200,14 +200,14 @@ def shallow_tangent_kernel(
         Mutant.statement("biases add nothing", bias_share=0.0),
         Mutant.statement("two different outputs have no kernel", between_outputs=0.0),
         Mutant.code(
-            "the layerwise route forgets the biases",
-            "networks.DenseLayer",
-            lambda f: lambda inputs, weight_gain, bias_gain: f(inputs, weight_gain, 0.0),
+            "the biases behind dense layers are forgotten",
+            "jacobians._factors",
+            lambda f: lambda *arguments: f(*arguments)._replace(shift=None),
         ),
         Mutant.code(
-            "the Jacobian route swaps the two outputs",
-            "tangent_kernel._jacobian_block",
-            lambda f: lambda *arguments: f(*arguments).transpose(0, 1, 3, 2),
+            "two outputs are exchanged in one of the two rows",
+            "jacobians.product",
+            lambda f: lambda *arguments: f(*arguments)[..., ::-1],
         ),
     ],
 )
@@ -222,9 +222,10 @@ def tangent_kernel_of_deep_network(
     """The tangent kernel of outputs k and k′ is the sum over layers of (σ_w² a·a′ + σ_b²) s_k·s_k′,
     the inner product of the gradients with respect to all weights and biases.
 
-    Gradients by hand-written back-propagation in NumPy against both routes of `empirical_ntk`, for
-    two outputs, with biases. With `frozen_layer` one layer is not trained, and its share is
-    missing.
+    Gradients by hand-written back-propagation in NumPy against `empirical_ntk`, for two outputs,
+    with biases: of the network, whose layers it knows by their form, and of the same network as a
+    function that hides them, so that it forms their gradients. With `frozen_layer` one layer is
+    not trained, and its share is missing.
     """
     w_std, x = 1.3, unit_vectors(3, 11, d)
     network = networks.mlp(widths, w_std=w_std, b_std=b_std)
@@ -239,15 +240,24 @@ def tangent_kernel_of_deep_network(
     oracle = oracle * np.where(np.eye(widths[-1]), 1, between_outputs)
     if widths[-1] == 1:
         oracle = oracle[:, :, 0, 0]
+
+    def hidden(params: Any, x: Array) -> Array:
+        # Times the tanh of 0 plus 1: no product of a matrix and a number, to its reader.
+        moved = jax.tree.map(lambda leaf: leaf * (1 + jnp.tanh(0 * leaf)), params)
+        return network.apply(moved, x)
+
     return [
         Check(
-            f"{method} route against NumPy",
-            _distance(empirical_ntk(network.apply, params, _points(x), method=method), oracle),
+            f"{how} against NumPy",
+            _distance(empirical_ntk(apply, params, _points(x)), oracle),
             "==",
             0,
             rounding_tolerance(float(np.max(np.abs(oracle)))),
         )
-        for method in ("layerwise", "jacobian")
+        for how, apply in (
+            ("by products of Gram matrices", network.apply),
+            ("by gradients", hidden),
+        )
     ]
 
 
@@ -360,8 +370,10 @@ def relu_closed_form(
         ),
         Mutant.code(
             "the kernel with a fixed output layer has no factor x·x′",
-            "networks.DenseLayer",
-            lambda f: lambda inputs, *gains: f(inputs / inputs[:, :1], *gains),
+            "jacobians._entering",
+            lambda f: (
+                lambda *arguments: (lambda a, *scales: (a / a[:, :1], *scales))(*f(*arguments))
+            ),
         ),
     ],
 )
@@ -575,8 +587,8 @@ def concentration_rate(
         Mutant.statement("the exponent is −0.6", exponent=0.6),
         Mutant.code(
             "the first layer counts twice",
-            "networks.DenseLayer",
-            lambda f: lambda inputs, *gains: f(np.sqrt(2) * inputs, *gains),
+            "jacobians._entering",
+            lambda f: lambda *arguments: (lambda a, *scales: (1.5 * a, *scales))(*f(*arguments)),
         ),
         Mutant.code(
             "the limit lacks its factor ½",
