@@ -462,8 +462,9 @@ def _polynomials(angles: np.ndarray, d: int, top: int) -> Any:
 
 
 def first_layer_spectrum(dimension: int, max_degree: int) -> Float[np.ndarray, " degrees"]:
-    r"""$\frac{(k + d - 2)\,s_{k+1} + k\,s_{k-1}}{2(2k + d - 2)}$, the eigenvalues of $K_0$, where
-    $s_k = 2\mu_k^2$ and $\mu_k$ are the coefficients of the step $1(u > 0)$.
+    r"""$\frac{(k + d - 2)\,s_{k+1} + k\,s_{k-1}}{2(2k + d - 2)}$, the eigenvalues of $K_0$, with
+    $s_k = 2\mu_k^2$, $\mu_0 = \frac12$, $\mu_k = \pm\frac{\Gamma(d/2)\,\Gamma(k/2)}{2\pi\,
+    \Gamma((k+d)/2)}$ for odd k and 0 else, the coefficients of the step $1(u > 0)$.
 
     Each value has a relative error near 1e-13, however small it is.
 
@@ -491,8 +492,9 @@ def first_layer_spectrum(dimension: int, max_degree: int) -> Float[np.ndarray, "
 
 
 def both_layers_spectrum(dimension: int, max_degree: int) -> Float[np.ndarray, " degrees"]:
-    r"""`first_layer_spectrum` $+\, d\,\nu_k^2$, the eigenvalues of $K_2$, where $\nu_k$ are the
-    coefficients of ReLU.
+    r"""`first_layer_spectrum` $+\, d\,\nu_k^2$, the eigenvalues of $K_2$, with $\nu_0 =
+    \frac{c_d}{d-1}$, $\nu_1 = \frac1{2d}$, $\nu_k = \pm\frac{\Gamma(d/2)\,\Gamma((k-1)/2)}{4\pi\,
+    \Gamma((k+d+1)/2)}$ for even k and 0 else, the coefficients of ReLU.
 
     Args:
         dimension: d.
@@ -512,29 +514,21 @@ def both_layers_spectrum(dimension: int, max_degree: int) -> Float[np.ndarray, "
 
 
 def _step_coefficients(d: int, top: int) -> np.ndarray:
-    """|μ_k| of the step, c_d ∫ 1(u > 0) P_k(u) (1 − u²)^((d−3)/2) du: odd k, and ½ at 0."""
+    """|μ_k| = Γ(d/2) Γ(k/2)/(2π Γ((k + d)/2)) of the step for odd k; ½ at 0, 0 for other k."""
     from scipy.special import gammaln
 
     k = np.arange(top + 1)
-    log = (
-        _log_front(d, k)
-        + gammaln(np.maximum(k, 1))
-        + _log_choose(k + (d - 3) / 2, np.maximum(k - 1, 0) / 2)
-    )
-    return np.where(k == 0, 0.5, np.where(k % 2 == 1, np.exp(log), 0))
+    log = gammaln(d / 2) + gammaln(np.maximum(k, 1) / 2) - gammaln((k + d) / 2)
+    return np.where(k == 0, 0.5, np.where(k % 2 == 1, np.exp(log) / (2 * math.pi), 0))
 
 
 def _relu_coefficients(d: int, top: int) -> np.ndarray:
-    """|ν_k| of ReLU: even k, and 1/2d at 1."""
+    """|ν_k| = Γ(d/2) Γ((k − 1)/2)/(4π Γ((k + d + 1)/2)) of ReLU for even k ≥ 2; 1/2d at 1."""
     from scipy.special import gammaln
 
     k = np.arange(top + 1)
-    log = (
-        _log_front(d, k)
-        + gammaln(np.maximum(k - 1, 1))
-        + _log_choose(k + (d - 3) / 2, np.maximum(k - 2, 0) / 2)
-    )
-    rest = np.where(k % 2 == 0, np.exp(log), 0)
+    log = gammaln(d / 2) + gammaln(np.maximum(k - 1, 1) / 2) - gammaln((k + d + 1) / 2)
+    rest = np.where(k % 2 == 0, np.exp(log) / (4 * math.pi), 0)
     return np.where(k == 0, equator_density(d) / (d - 1), np.where(k == 1, 1 / (2 * d), rest))
 
 
@@ -546,15 +540,9 @@ def _log_front(d: int, k: np.ndarray) -> np.ndarray:
     return math.log(equator_density(d)) - k * math.log(2) + gammaln(half) - gammaln(k + half)
 
 
-def _log_choose(n: Any, k: Any) -> Any:
-    from scipy.special import gammaln
-
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-
-
 def taylor_coefficients(kernel: Kernel, count: int) -> Float[np.ndarray, " count"]:
-    r"""$a_j = \frac{1}{M r^j}\sum_{l<M} K(r e^{2\pi i l/M})\,e^{-2\pi i jl/M}$ with
-    $r = e^{-34/M}$: the coefficients of $K(u) = \sum_j a_j u^j$.
+    r"""$b_j = \frac{1}{M r^j}\sum_{l<M} K(r e^{2\pi i l/M})\,e^{-2\pi i jl/M}$ with
+    $r = e^{-34/M}$: the coefficients of $K(u) = \sum_j b_j u^j$.
 
     For M = 16 `count` what wraps around is $e^{-34} = 2\cdot10^{-15}$ times coefficients beyond M.
     The kernel must be analytic in the open disc and its formula right for complex numbers there.
@@ -605,15 +593,15 @@ def taylor_eigenvalues(
     coefficients: Float[Array | np.ndarray, " terms"], dimension: int, max_degree: int
 ) -> Float[np.ndarray, " degrees"]:
     r"""$\sigma_k = c_d\,\frac{\Gamma(\frac{d-1}2)}{\Gamma(k + \frac{d-1}2)}\sum_{j \equiv k\,(2)}
-    a_j\,\frac{j!}{(j - k)!\,2^k}\,\mathrm B\bigl(\tfrac{j-k+1}2, k + \tfrac{d-1}2\bigr)$ for
-    $K(u) = \sum_j a_j u^j$.
+    b_j\,\frac{j!}{(j - k)!\,2^k}\,\mathrm B\bigl(\tfrac{j-k+1}2, k + \tfrac{d-1}2\bigr)$ for
+    $K(u) = \sum_j b_j u^j$.
 
     The terms of a positive definite kernel are nonnegative: nothing cancels, and small values are
     as accurate as their coefficients. What the series is cut off at is lost: for a ReLU kernel in
     many dimensions nothing, in three dimensions most of the digits.
 
     Args:
-        coefficients: $a_0, a_1, \dots$, of degree `max_degree` at least.
+        coefficients: $b_0, b_1, \dots$, of degree `max_degree` at least.
         dimension: d.
         max_degree: the largest k.
 
@@ -684,7 +672,7 @@ def outlier_bound(kernel: Kernel, share: float) -> float:
 
 def direction_error_bound(t: Any, eigenvalue: float, *, drift: float, residual: float) -> Any:
     r"""$\varepsilon\norm{\hat r_0}\,\frac{1 - e^{-\lambda_i t}}{\lambda_i}$ bounds
-    $\abs{\inner{u_i}{\hat r_t} - e^{-\lambda_i t}\inner{u_i}{\hat r_0}}$ if the kernel stays within
+    $\abs{\inner{v_i}{\hat r_t} - e^{-\lambda_i t}\inner{v_i}{\hat r_0}}$ if the kernel stays within
     ε.
 
     For $\lambda_i = 0$ it is its limit $\varepsilon t\norm{\hat r_0}$.
@@ -776,8 +764,8 @@ def eigenspace_sine(gram: Any, functions: Any, eigenvalue: float, first: int) ->
     r"""The sine of the largest angle in $\mathcal H$ between an eigenspace of T and that of $T_n$
     spanned by as many eigenvectors.
 
-    With eigenfunctions φ of eigenvalue σ at the points, and eigenvectors $u_j$ of H with
-    eigenvalues $\lambda_j$, the cosines are the singular values of $\sqrt{\sigma/\lambda_j}\;u_j
+    With eigenfunctions φ of eigenvalue σ at the points, and eigenvectors $v_j$ of H with
+    eigenvalues $\lambda_j$, the cosines are the singular values of $\sqrt{\sigma/\lambda_j}\;v_j
     \cdot \phi_l$.
 
     Args:
@@ -888,13 +876,13 @@ def sup_error_bound(t: Any, *, distance: float, norm: float, largest: float) -> 
 
 
 def width_error_bound(t: Any, *, deviation: float, residual: float, largest: float) -> Any:
-    r"""$\rho\,\varepsilon\,(t + \tfrac12\kappa t^2)$ bounds what a kernel within ε of K changes in
+    r"""$q\,\varepsilon\,(t + \tfrac12\kappa t^2)$ bounds what a kernel within ε of K changes in
     $r_t(x)$, at every x.
 
     Args:
         t: times of the flow of $\frac1{2n}\sum r^2$.
         deviation: $\varepsilon \ge \sup\abs{K_m - K}$.
-        residual: ρ, the root mean square of the residuals at the start.
+        residual: q, the root mean square of the residuals at the start.
         largest: $\kappa = \sup_x K(x, x)$.
 
     Raises:

@@ -41,6 +41,7 @@ CHAPTERS = (
     "gradient_flow",
     "convergence",
     "lazy_training",
+    "spectral_bias",
     "learning_frequencies",
     "boolean_kernels",
     "sparse_parities",
