@@ -92,16 +92,16 @@ def test_every_angle(depth, b_std, length, dtype):
         assert np.max(np.abs(values - exact[:, column])) < tolerance * scale
 
 
-@pytest.mark.parametrize("jitter", [1e-3, 1e-5, 1e-6])
-@pytest.mark.parametrize(("d", "b_std"), [(1, 0.1), (2, 0.0), (2, 0.1)])
-def test_cholesky_of_close_points(d, b_std, jitter):
-    """Regression on a line or an arc needs a factorization of a nearly singular kernel."""
-    t = np.linspace(-1, 1, 300)
-    x = t[:, None] if d == 1 else np.stack([np.cos(t), np.sin(t)], axis=1)
-    kernel = infinite_ntk(x.astype(np.float32), depth=3, w_std=2**0.5, b_std=b_std)
+@pytest.mark.parametrize("jitter", [1e-3, 1e-6])
+def test_cholesky_of_points_on_a_line(jitter):
+    """Regression needs a factorization of a nearly singular kernel; with cosines in place of
+    deficits that of 1000 points fails at the smaller jitter.
+    """
+    x = np.linspace(-1, 1, 1000, dtype=np.float32)[:, None]
+    kernel = infinite_ntk(x, depth=3, w_std=2**0.5, b_std=0.1)
     np.testing.assert_array_equal(kernel, kernel.T)
-    scale = float(jnp.mean(jnp.diagonal(kernel)))
-    regular = kernel + jitter * scale * jnp.eye(300, dtype=kernel.dtype)
+    scale = jitter * float(jnp.mean(jnp.diagonal(kernel)))
+    regular = kernel + scale * jnp.eye(1000, dtype=kernel.dtype)
     assert bool(jnp.all(jnp.isfinite(jnp.linalg.cholesky(regular))))
 
 
