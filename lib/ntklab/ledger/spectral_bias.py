@@ -331,7 +331,7 @@ def spectrum_on_the_circle(
         ),
     ],
 )
-def spectrum_on_theunit_vectors(
+def spectrum_on_the_sphere(
     dimension: int = 5, top: int = 30, tilt: float = 0.0, fewer: int = 0, relu: float = 1.0
 ) -> list[Check]:
     """On the sphere the eigenfunctions are the harmonics of degree k, all of one degree with the
