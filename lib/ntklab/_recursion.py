@@ -620,7 +620,7 @@ def _nodes(r: Array, order: int, nodes: int) -> tuple[Array, Array]:
 
     for _ in range(8):
         z = z + (t - PER_SCALE * jnp.arcsinh(r * z) - wave * z) / density(z)
-    weights = end / half * jnp.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / density(z)
+    weights = end / half * jnp.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) / density(z)
     both = jnp.concatenate([-z[:, ::-1], z], axis=1)
     return both, jnp.concatenate([weights[:, ::-1], weights], axis=1)
 
