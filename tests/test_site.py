@@ -48,6 +48,7 @@ KINDS = {
     "glyph": "no replacement character, no font that failed to load",
     "image": "every image loads and has a text alternative",
     "caption": "every figure has a caption",
+    "small": "no figure shrinks until its letters cannot be read",
     "closed": "proofs, hints and solutions are closed at first",
     "wide": "nothing makes the page scroll sideways",
     "paper": "figures are inverted on a dark page, and only there",
@@ -98,6 +99,8 @@ INSPECT = r"""
 
   for (const image of all("img", document))
     if (!image.alt.trim() || !image.naturalWidth) report("image", image.src);
+  for (const image of all("figure img"))
+    if (image.clientWidth < 0.65 * image.naturalWidth) report("small", image.src);
   const captioned = (box, caption) => box?.querySelector(caption)?.textContent.trim();
   for (const image of all("img:not(.ntk-player img)"))
     if (!captioned(image.closest("figure"), "figcaption")) report("caption", image.src);

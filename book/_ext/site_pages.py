@@ -1,14 +1,15 @@
 """What every page of the site has or must not have.
 
 Buttons that open and download the Colab copy, citations with round brackets, descriptions in
-plain words, formulas on one line with their punctuation, and no script of the theme's live-code
-feature, which would name a remote address.
+plain words, formulas on one line with their punctuation, figures whose letters can be read, and no
+script of the theme's live-code feature, which would name a remote address.
 """
 
 import html
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import site_address
@@ -21,6 +22,7 @@ from sphinxcontrib.bibtex.style.referencing import BracketStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
 _DESCRIPTION_LENGTH = 200
+_NARROW = 450  # points: what one panel may take
 _MATH = "\N{REPLACEMENT CHARACTER}"
 # What may stand directly in front of a formula and behind it, and belongs to it.
 _OPENING = re.compile(r"[(\[“‘\"'–—-]+$")
@@ -77,6 +79,27 @@ class _MarkTries(SphinxPostTransform):
             first = next((child for child in paragraph.children if child.astext()), None)
             if isinstance(first, nodes.strong) and first.astext() == "Try":
                 paragraph["classes"].append("course-try")
+
+
+class _KeepLegible(SphinxPostTransform):
+    """Figures of several panels, in a box that scrolls where the page is too narrow for them."""
+
+    default_priority = 900
+    formats = ("html",)
+
+    def run(self, **_options: Any) -> None:
+        for image in list(self.document.findall(nodes.image)):
+            path = Path(self.env.srcdir, image["uri"])
+            if path.suffix == ".svg" and _width(path) > _NARROW:
+                box = nodes.container(classes=["course-wide"])
+                image.replace_self(box)
+                box += image
+
+
+def _width(drawing: Path) -> float:
+    """The width of a drawing in points, or 0 where it names none."""
+    found = re.search(r'<svg[^>]*?\swidth="([\d.]+)pt"', drawing.read_text(encoding="utf-8")[:2000])
+    return float(found[1]) if found else 0
 
 
 def _shorten(text: nodes.Text, start: int, end: int | None) -> None:
@@ -157,6 +180,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
     app.add_post_transform(_KeepTogether)
     app.add_post_transform(_MarkTries)
+    app.add_post_transform(_KeepLegible)
     app.connect("config-inited", _without_live_code)
     # Before the extension that would otherwise describe the page, raw TeX included.
     app.connect("html-page-context", _describe, priority=400)

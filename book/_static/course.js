@@ -49,7 +49,7 @@ document.addEventListener("click", event => {
 });
 
 // A box that scrolls must be reachable from the keyboard, and no other.
-const BOXES = "mjx-container[display=true], div.cell_output pre, div.highlight pre, .course-table, .pst-scrollable-table-container";
+const BOXES = "mjx-container[display=true], div.cell_output pre, div.highlight pre, .course-table, .course-wide, .pst-scrollable-table-container";
 function reach() {
   for (const box of document.querySelectorAll(BOXES)) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
