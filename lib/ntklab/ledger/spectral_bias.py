@@ -360,6 +360,8 @@ def spectrum_on_the_sphere(
     spectrum = sphere_eigenvalues(exponential, dimension, top)
     # The error of the last, numerous harmonics counts with their number.
     trace_error = float(np.array(counts) @ eigenvalue_errors(exponential, dimension, top))
+    # Its digits are rounding's own, other ones under another NumPy: the next power of ten.
+    trace_error = 10.0 ** math.ceil(math.log10(trace_error))
     shown = [
         (first_layer_kernel, first_layer_spectrum(dimension, top)),
         (
