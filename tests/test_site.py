@@ -521,7 +521,7 @@ def player_page(browser: Browser, address: str) -> Iterator[Page]:
 
 def test_a_player_moves_by_keyboard_and_mouse(player_page: Page) -> None:
     player = player_page.locator(".ntk-player").first
-    slider = player.locator("input[type=range]")
+    slider = player.locator("input[type=range]").first
     last = int(slider.get_attribute("max") or 0)
 
     def shown() -> list[int]:
@@ -540,7 +540,7 @@ def test_a_player_moves_by_keyboard_and_mouse(player_page: Page) -> None:
 
 def test_a_player_plays(player_page: Page) -> None:
     player = player_page.locator(".ntk-player").first
-    slider = player.locator("input[type=range]")
+    slider = player.locator("input[type=range]").first
     slider.focus()
     player_page.keyboard.press("Home")
     player.locator("button").click()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
+import project
 from bs4 import BeautifulSoup, Tag
 from bs4.filter import SoupStrainer
 from docutils import nodes
@@ -44,7 +45,7 @@ def _write(app: Sphinx, exception: Exception | None) -> None:
             script = Path(app.outdir, "previews", page).with_suffix(".js")
             script.parent.mkdir(parents=True, exist_ok=True)
             content = f"showPreviews({json.dumps(page)}, {json.dumps(shown)});\n"
-            script.write_text(content, encoding="utf-8")
+            project.write(script, content)
 
 
 def _pages(site: Path) -> Iterator[tuple[str, str]]:

@@ -197,9 +197,12 @@ def _see_rows_apart(
 
 def _another(row: np.ndarray) -> np.ndarray:
     """A row of the same kind that differs: of its own numbers, so that a model may take it."""
-    turned = np.flip(row)
-    if not np.issubdtype(row.dtype, np.integer):
-        turned = (row.dtype.type(0.5) * turned + row.dtype.type(0.25)).astype(row.dtype)
+    if np.issubdtype(row.dtype, np.integer):
+        # Not its numbers in another order, of which a mean over tokens sees nothing.
+        turned = np.full_like(row, row.flat[0]) if row.size else row
+    else:
+        turned = row.dtype.type(0.5) * np.flip(row) + row.dtype.type(0.25)
+        turned = turned.astype(row.dtype)
     if np.array_equal(turned, row):
         turned = np.zeros_like(row) if np.any(row) else np.ones_like(row)
     return turned

@@ -118,7 +118,7 @@ def descent_steps(
         fraction: $\varepsilon$, in (0, 1).
 
     Returns:
-        Whole numbers as floats: infinity where $\lambda = 0$, 1 where $\eta\lambda = 1$.
+        Whole numbers, as floats; infinity where $\lambda = 0$, 1 where $\eta\lambda = 1$.
 
     Raises:
         ValueError: for a negative eigenvalue, NaN, a step size that is not positive, one of

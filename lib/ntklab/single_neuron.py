@@ -261,7 +261,7 @@ def features_needed(error: float, dimension: int, weight_norm: float) -> int:
 
     Examples:
         >>> features_needed(1 / 50, 10, 1.0), features_needed(1 / 50, 10, 10.0)
-        (57, 775547)
+        (57, 798670)
     """
     wanted = _validate.number("error", error, above=0)
     d = _validate.integer("dimension", dimension, at_least=2)
@@ -303,7 +303,7 @@ def norm_floor(error: float, dimension: int, weight_norm: float, *, radius: floa
 
     Examples:
         >>> round(norm_floor(1 / 50, 10, 10.0), 1)
-        78.8
+        50.8
     """
     wanted = _validate.number("error", error, above=0)
     d = _validate.integer("dimension", dimension, at_least=2)
