@@ -81,7 +81,11 @@ def test_closeness(measured, relation, bound, tolerance, closeness):
         (0.0999, "<=", 0.1, 0.0, "99.9 % of the bound"),
         (1.5, "<=", 1.0, 0.0, "150 % of the bound"),
         (34.4, "<=", 1.0, 0.0, "34 times the bound"),
+        (512.0, "<=", 1.0, 0.0, "510 times the bound"),
         (3e7, "<=", 1.0, 0.0, "over 100,000 times the bound"),
+        (387.0, "<=", 1.0, 1e-4, "error 390, allowed 0.0001"),
+        (4.5688, "<=", 4.56881, 1.2e-3, "100 % of the bound"),  # shows as 4.569, yet is inside
+        (4.56882, "<=", 4.56881, 1.2e-3, "100 % of the bound"),  # or outside by rounding
         (2.9374, "==", 3.0, 0.25, "error 0.1, allowed 0.25"),
         (1.1e-13, "<=", 0.0, 1e-9, "error 0, allowed 1e-09"),
         (1 + 1e-15, "==", 1.0, 1e-13, "error 0, allowed 1e-13"),

@@ -133,11 +133,15 @@ class Check:
             return ""
         shown = replace(self, measured=float(self.measured_text))
         close = shown.closeness
-        excess = abs(shown.measured - shown.bound) if self.relation == "==" else -shown.slack
+        if self.relation == "==":
+            excess = abs(shown.measured - shown.bound)
+        else:  # digits cut off must not carry a value that is inside its bound beyond it
+            attained = self.slack >= -self.tolerance / 10
+            excess = 0.0 if attained else -shown.slack
         if self.tolerance and (close is None or excess > 0 or self.relation == "=="):
             # The bound may have more digits than its text: a smaller error is none.
             error = max(excess, 0.0) if excess > 1e-3 * self.tolerance else 0.0
-            return f"error {error:.2g}, allowed {self.tolerance:.2g}"
+            return f"error {_two_digits(error)}, allowed {self.tolerance:.2g}"
         if close is None:
             return ""
         return f"{_share(close)} the bound"
@@ -221,11 +225,17 @@ def _share(share: float) -> str:
     to it, and one far beyond it is so many times the bound.
     """
     if share >= 2:
-        return f"{share:.2g} times" if share < 1e5 else "over 100,000 times"
+        return f"{_two_digits(share)} times" if share < 1e5 else "over 100,000 times"
     percent = 100 * share
     if 99.5 <= percent < 100 - 1e-9:
         return f"{math.floor(percent * 10) / 10:.1f} % of"
     return f"{percent:.0f} % of" if percent >= 1 else f"{percent:.1g} % of"
+
+
+def _two_digits(value: float) -> str:
+    """Two digits that count, without a power of ten up to 100,000: 510, not 5.1e+02."""
+    text = f"{value:.2g}"
+    return f"{float(text):.0f}" if 100 <= value < 1e5 else text
 
 
 def _single_number(name: str, value: Any) -> float:
