@@ -1,5 +1,6 @@
 """Points, characters and the Walsh–Hadamard transform, against their definitions."""
 
+import itertools
 import math
 
 import jax
@@ -14,6 +15,7 @@ from ntklab.cube import (
     character,
     hypercube,
     inverse_walsh_hadamard,
+    krawtchouk,
     product_probabilities,
     subset_number,
     walsh_hadamard,
@@ -35,6 +37,29 @@ def test_points_and_characters_by_their_bits(n, dtype):
         assert number == sum(2**i for i in subset)
         signs = [(-1) ** (number & j).bit_count() for j in range(2**n)]
         np.testing.assert_array_equal(character(subset, points), signs)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_krawtchouk_polynomials_sum_the_characters(n):
+    found = krawtchouk(n)
+    for j in range(n + 1):
+        total = sum(
+            np.prod(cube(n)[:, list(subset)], axis=1)
+            for subset in itertools.combinations(range(n), j)
+        )
+        minus = np.sum(cube(n) < 0, axis=1)
+        np.testing.assert_array_equal(found[j][minus], total)
+
+
+def test_krawtchouk_polynomials_are_whole_where_their_terms_cancel():
+    """At n = 40 the terms reach 1e22; half of the signs are −1 at h = 20, and only squares stay."""
+    assert krawtchouk(40)[20, 20] == math.comb(20, 10)
+    assert not np.any(krawtchouk(40)[1::2, 20])
+
+
+def test_a_wrong_size_of_krawtchouk_polynomials_is_named():
+    with pytest.raises(ValueError, match=r"^n must be at least 1"):
+        krawtchouk(0)
 
 
 def test_whole_numbers_beyond_32_bits_keep_their_size(no_hook):

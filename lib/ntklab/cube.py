@@ -23,6 +23,7 @@ __all__ = [
     "enumerable",
     "hypercube",
     "inverse_walsh_hadamard",
+    "krawtchouk",
     "membership",
     "product_over",
     "product_probabilities",
@@ -119,6 +120,37 @@ def inverse_walsh_hadamard(
         [1.0, -1.0, -1.0, 1.0]
     """
     return sums_over_signs(_on_the_cube("coefficients", coefficients))
+
+
+def krawtchouk(n: int) -> Float[np.ndarray, "degrees places"]:
+    r"""$K_j(h) = \sum_i (-1)^i \binom hi \binom{n-h}{j-i}$, the sum of $\chi_S(x)$ over all S of j
+    coordinates at a point x with h entries −1, `[n + 1, n + 1]` by j and h.
+
+    A kernel on the cube that depends on the number of coordinates in which two points differ is
+    $\sum_j \lambda_j K_j(h)$, and $\lambda_j$ is its eigenvalue at each character of degree j.
+
+    Args:
+        n: number of coordinates.
+
+    Raises:
+        ValueError: if n is below 1.
+
+    Source: MacWilliams and Sloane (1977), chapter 5.
+
+    Examples:
+        >>> krawtchouk(2).astype(int).tolist()
+        [[1, 1, 1], [2, 0, -2], [1, -1, 1]]
+    """
+    n = _validate.integer("n", n, at_least=1)
+    # Integers of any size: the terms of the sum cancel.
+    table = [
+        [
+            sum((-1) ** i * math.comb(h, i) * math.comb(n - h, j - i) for i in range(j + 1))
+            for h in range(n + 1)
+        ]
+        for j in range(n + 1)
+    ]
+    return np.array(table, float)
 
 
 def product_probabilities(n: int, mean: float, *, dtype: Any = None) -> Float[Array, " points"]:
