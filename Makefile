@@ -5,6 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 PINNED := .venv/.pinned
 READY := .venv/.ready
+OTTER := _build/otter
 
 # What runs without a reader draws no widgets, stays on the processor and repeats itself.
 export NTKLAB_STATIC = 1
@@ -17,15 +18,16 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
-LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet \
-  --extra book --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
-  $(if $(UPGRADE),--upgrade)
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
+  --python-version 3.11 --no-emit-index-url --generate-hashes $(if $(UPGRADE),--upgrade)
+LOCK = $(COMPILE) pyproject.toml --extra book
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve notebooks tries test fix experiments benchmark lock canary adopt publish clean
+.PHONY: help env book serve notebooks tries test fix problem-sets public-tree experiments benchmark \
+  lock canary adopt publish clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: $(READY) ## make .venv from requirements.lock
 
@@ -58,12 +60,25 @@ notebooks: env ## execute the notebooks in place (NOTEBOOK=book/x.ipynb: one)
 tries: env ## run the Tries and the solutions' code of the notebooks (NOTEBOOK=book/x.ipynb: of one)
 	@$(BIN)/python tools/tries.py $(NOTEBOOK)
 
-test: env ## check everything (PARTS="lint types": some)
+test: env $(OTTER)/.pinned ## check everything (PARTS="lint types": some)
 	@$(BIN)/python tools/check.py $(PARTS)
 
 fix: env ## mend lint and format
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/ruff format .
+
+$(OTTER)/.pinned: locks/otter.lock $(PINNED)
+	@echo "Installing otter-grader into $(OTTER)."
+	@rm -rf $(OTTER) && $(BIN)/python -m venv --without-pip $(OTTER)
+	@$(BIN)/uv pip install --quiet --python $(OTTER)/bin/python --no-build --require-hashes \
+	  -r locks/otter.lock
+	@touch $@
+
+problem-sets: env $(OTTER)/.pinned ## build the problem sets (SET=set-1: one; TERM_SEED=…: its variants)
+	@PYTHONPATH=tools $(BIN)/python -m problem_sets $(SET)
+
+public-tree: env $(OTTER)/.pinned ## write the tree that students may see (OUT=folder TERM_SEED=…)
+	@PYTHONPATH=tools $(BIN)/python -m problem_sets.public_tree "$(OUT)"
 
 experiments: env ## compute book/data/, some hours (EXPERIMENT=name: one); goes on where it stopped
 	@PYTHONPATH=tools $(BIN)/python -m experiments $(EXPERIMENT)
@@ -74,6 +89,7 @@ benchmark: env ## compare speeds with public tools
 lock: env ## renew the locks, ours and Colab's (UPGRADE=1: to the newest releases)
 	@$(LOCK) --group dev -o requirements.lock
 	@$(LOCK) --group colab --group build -o locks/colab.lock
+	@$(COMPILE) --group otter -o locks/otter.lock
 
 canary: env ## try the newest releases, every Python, links to the outside: hours (LOOKS="links")
 	@$(BIN)/python tools/canary.py $(LOOKS)

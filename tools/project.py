@@ -93,9 +93,10 @@ def published_site(owner: str, name: str) -> str:
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
-    """The notebooks of the book, in alphabetical order."""
+    """The notebooks of the book, in alphabetical order; not the problem sets' masters."""
     found = sorted((root / "book").rglob("*.ipynb"))
-    return [path for path in found if ".ipynb_checkpoints" not in path.parts]
+    others = {".ipynb_checkpoints", "problem-sets"}
+    return [path for path in found if not others & {*path.parts}]
 
 
 def files(root: Path = ROOT) -> list[Path]:
