@@ -282,6 +282,10 @@ def test_risks_of_kernels_by_enumeration(d, k, n):
     errors = errors_by_least_squares(sections, x, uniform, d, k, 0.6)
     best = float(np.mean(np.sum(errors, axis=1)))
     assert hl.best_risk(samples, kernel, k, 0.6) == pytest.approx(best, abs=1e-7)
+    sets = list(itertools.combinations(range(d), k))
+    assert np.allclose(
+        hl.target_risks(samples, kernel, sets, 0.6), np.sum(errors, axis=1), rtol=0, atol=1e-7
+    )
     ridges = np.array([0.01, 1.0])
     found = hl.ridge_risks(samples, kernel, k, 0.6, ridges)
     for ridge, risk in zip(ridges, found, strict=True):
@@ -351,7 +355,8 @@ def flow(u, v, y):
 
 
 @pytest.mark.parametrize(
-    ("u", "v", "y"), [(2.0, 0.0, 1.0), (0.3, -1.0, 0.5), (-1.0, 0.2, 3.0), (0.1, 2.0, -1.0)]
+    ("u", "v", "y"),
+    [(2.0, 0.0, 1.0), (0.3, -1.0, 0.5), (-1.0, 0.2, 3.0), (0.1, 2.0, -1.0), (0.5, 0.5, 1.0)],
 )
 def test_where_the_flow_ends_and_what_is_nearest(u, v, y):
     end, nearest = hl.descent_and_nearest(u, v, y)
@@ -474,6 +479,10 @@ ALTERNATE |= {"compose": np.sin, "rounds": 1}
         (lambda: hl.best_risk(2 * POINTS, np.exp, 2, 0.5), "x must hold points of the cube"),
         (lambda: hl.best_risk(POINTS, np.exp, 1, 0.5), "sparsity must be at least 2"),
         (lambda: hl.best_risk(POINTS, np.exp, 4, 0.5), "sparsity must be at most the dimension"),
+        (lambda: hl.target_risks(POINTS, np.exp, [(0, 1), (2,)], 0.5), "subsets must be one or"),
+        (lambda: hl.target_risks(POINTS, np.exp, [(0, 3)], 0.5), "subsets must name coordinates"),
+        (lambda: hl.target_risks(POINTS, np.exp, [(0, 0)], 0.5), "subset must name each"),
+        (lambda: hl.target_risks(POINTS, np.exp, [(0,)], 0.5), "sparsity must be at least 2"),
         (lambda: hl.ridge_risks(POINTS, np.exp, 2, 0.0, np.ones(1)), "alpha must lie strictly"),
         (lambda: hl.ridge_risks(POINTS, np.exp, 2, 0.5, np.zeros(1)), "ridges must be one or more"),
         (lambda: hl.sample_complexity(5, 6, 0.5), "sparsity must be at most dimension"),

@@ -44,6 +44,7 @@ __all__ = [
     "sample_cube",
     "separating_dimension",
     "series_complexity",
+    "target_risks",
     "train",
     "width_complexity",
 ]
@@ -683,11 +684,9 @@ class _Moments(NamedTuple):
 
 def _moments(x: np.ndarray, kernel: Kernel, k: int, alpha: float) -> _Moments:
     d = x.shape[1]
-    eigenvalues, polynomials = cube_eigenvalues(kernel, d), cube.krawtchouk(d)
-    inner = x @ x.T
-    differ = np.rint((d - inner) / 2).astype(int)
-    linear = inner / d
-    parity = alpha**2 * polynomials[k][differ] / math.comb(d, k)
+    eigenvalues, differ = cube_eigenvalues(kernel, d), _differences(x)
+    linear = 1 - 2 * differ / d
+    parity = alpha**2 * cube.krawtchouk(d)[k][differ] / math.comb(d, k)
     # Σ over S and s ∈ S of x_s χ_S(x′): the product of the others, summed, depends on their signs.
     minus = np.sum(x < 0, axis=1, keepdims=True) - (x < 0)
     others = cube.krawtchouk(d - 1)[k - 1][minus] * x
@@ -698,7 +697,7 @@ def _moments(x: np.ndarray, kernel: Kernel, k: int, alpha: float) -> _Moments:
         linear + parity + cross + cross.T,
         one * linear + many * parity + many * cross + one * cross.T,
         one**2 * linear + many**2 * parity + one * many * (cross + cross.T),
-        (eigenvalues**2 @ polynomials)[differ],
+        _section_products(x, eigenvalues),
     )
 
 
@@ -712,12 +711,69 @@ def _samples(x: Any, sparsity: Any, alpha: Any) -> tuple[np.ndarray, int, float]
     return points, k, _validate.probability("alpha", alpha)
 
 
-def best_risk(x: Rows, kernel: Kernel, sparsity: int, alpha: float) -> float:
-    r"""$k\,(1 + \alpha^2 - \tr G^{+}M)$: the risk of the best $\sum_n w_n K(x, x_n)$ for each
-    target, in mean over all ordered sets S: exact, with weights that no label could tell.
+def target_risks(
+    x: Rows, kernel: Kernel, subsets: Sequence[Sequence[int]], alpha: float
+) -> Float[np.ndarray, " sets"]:
+    r"""$k(1 + \alpha^2) - \sum_i b_i\T G^{+} b_i$: the risk of the best $\sum_n w_{i,n} K(x, x_n)$
+    for each of these targets, under the uniform law on the cube; exact, with weights that no label
+    could tell.
 
-    $G_{nm} = \E_x K(x, x_n)K(x, x_m)$, and M is the mean over S of $b b\T$, with $b_n$ the mean
-    over x of target times $K(x, x_n)$. Both are sums over degrees, whatever d is.
+    $G_{nm} = \E_x K(x, x_n)K(x, x_m)$ and $b_{i,n} = \lambda_1 x_{n,s_i} +
+    \alpha\lambda_k\chi_S(x_n)$, with the kernel's eigenvalues.
+
+    Args:
+        x: N samples, of the cube.
+        kernel: a function of the cosine.
+        subsets: sets S of one size k, at least 2.
+        alpha: $\alpha$ in (0, 1).
+
+    Raises:
+        ValueError: for points off the cube, sets that are none of its coordinates, of size below 2
+            or of several sizes, or $\alpha$ outside (0, 1).
+
+    Source: proved in the chapter.
+
+    Examples:
+        >>> x = sample_cube(jax.random.key(0), 40, 10)
+        >>> target_risks(x, lambda cosine: cosine, [(0, 1, 2)], 0.5).round(6).tolist()
+        [0.75]
+    """
+    sets = [cube.sorted_subset(subset, None) for subset in _validate.items("subsets", subsets)]
+    if not sets or len({len(subset) for subset in sets}) > 1:
+        raise ValueError("subsets must be one or more sets of one size")
+    points, k, alpha = _samples(x, len(sets[0]), alpha)
+    members = np.array(sets)
+    if np.max(members) >= points.shape[1]:
+        raise ValueError(f"subsets must name coordinates below {points.shape[1]}, got {members}")
+    eigenvalues = cube_eigenvalues(kernel, points.shape[1])
+    factor = _inverse_root(_section_products(points, eigenvalues))
+    parity = alpha * eigenvalues[k] * (factor @ np.prod(points[:, members], axis=2))
+    simple = eigenvalues[1] * (factor @ points)
+    caught = np.sum((simple[:, members] + parity[:, :, None]) ** 2, axis=(0, 2))
+    return np.asarray(k * (1 + alpha**2) - caught)
+
+
+def _section_products(x: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
+    """E_x K(x, x_n) K(x, x_m): the kernel of the squares of the eigenvalues."""
+    polynomials = cube.krawtchouk(x.shape[1])
+    return np.asarray((eigenvalues**2 @ polynomials)[_differences(x)])
+
+
+def _differences(x: np.ndarray) -> np.ndarray:
+    """In how many coordinates any two points of the cube differ."""
+    return np.rint((x.shape[1] - x @ x.T) / 2).astype(int)
+
+
+def _inverse_root(gram: np.ndarray) -> np.ndarray:
+    """Rows R with RᵀR the pseudoinverse."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-12 * values[-1]
+    return np.asarray((vectors[:, kept] / np.sqrt(values[kept])).T)
+
+
+def best_risk(x: Rows, kernel: Kernel, sparsity: int, alpha: float) -> float:
+    r"""$k\,(1 + \alpha^2 - \tr G^{+}M)$: the mean of `target_risks` over all sets S, with
+    $M = \E_{S,i}\,b_i b_i\T$ a sum over degrees, however many sets there are.
 
     Args:
         x: N samples, of the cube.
@@ -738,10 +794,8 @@ def best_risk(x: Rows, kernel: Kernel, sparsity: int, alpha: float) -> float:
     """
     points, k, alpha = _samples(x, sparsity, alpha)
     found = _moments(points, kernel, k, alpha)
-    values, vectors = np.linalg.eigh(found.gram)
-    kept = values > 1e-12 * values[-1]
-    caught = np.sum(vectors[:, kept] * (found.sections @ vectors[:, kept]), axis=0)
-    return float(k * (1 + alpha**2 - np.sum(caught / values[kept])))
+    factor = _inverse_root(found.gram)
+    return float(k * (1 + alpha**2 - np.sum(factor * (factor @ found.sections))))
 
 
 def ridge_risks(
@@ -908,14 +962,15 @@ def descent_and_nearest(
 
     Args:
         u: first weight at the start.
-        v: second, of another absolute value.
+        v: second.
         product: y, not 0.
 
     Returns:
         Both solutions (u, v).
 
     Raises:
-        ValueError: for weights of one absolute value, or y = 0.
+        ValueError: for y = 0, and for weights of one absolute value whose product has not y's sign:
+            from there the flow runs into 0.
 
     Source: proved in the chapter, for AZL19, section 6.
 
@@ -927,10 +982,10 @@ def descent_and_nearest(
     u, v = _validate.number("u", u), _validate.number("v", v)
     y = _validate.number("product", product)
     kept = u**2 - v**2
-    if kept == 0:
-        raise ValueError(f"v must differ from u in absolute value, got {u:g} and {v:g}")
     if y == 0:
         raise ValueError("product must not be 0")
+    if kept == 0 and u * v * y <= 0:
+        raise ValueError(f"v must differ from u in absolute value, got {u:g} and {v:g}")
     larger = math.sqrt((abs(kept) + math.hypot(kept, 2 * y)) / 2)
     if kept > 0:  # the larger weight keeps its sign
         larger = math.copysign(larger, u)
