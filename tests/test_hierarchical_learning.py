@@ -282,7 +282,7 @@ def test_risks_of_kernels_by_enumeration(d, k, n):
     errors = errors_by_least_squares(sections, x, uniform, d, k, 0.6)
     best = float(np.mean(np.sum(errors, axis=1)))
     assert hl.best_risk(samples, kernel, k, 0.6) == pytest.approx(best, abs=1e-7)
-    sets = list(itertools.combinations(range(d), k))
+    sets = np.array(list(itertools.combinations(range(d), k)))
     assert np.allclose(
         hl.target_risks(samples, kernel, sets, 0.6), np.sum(errors, axis=1), rtol=0, atol=1e-7
     )
@@ -479,10 +479,18 @@ ALTERNATE |= {"compose": np.sin, "rounds": 1}
         (lambda: hl.best_risk(2 * POINTS, np.exp, 2, 0.5), "x must hold points of the cube"),
         (lambda: hl.best_risk(POINTS, np.exp, 1, 0.5), "sparsity must be at least 2"),
         (lambda: hl.best_risk(POINTS, np.exp, 4, 0.5), "sparsity must be at most the dimension"),
-        (lambda: hl.target_risks(POINTS, np.exp, [(0, 1), (2,)], 0.5), "subsets must be one or"),
-        (lambda: hl.target_risks(POINTS, np.exp, [(0, 3)], 0.5), "subsets must name coordinates"),
-        (lambda: hl.target_risks(POINTS, np.exp, [(0, 0)], 0.5), "subset must name each"),
-        (lambda: hl.target_risks(POINTS, np.exp, [(0,)], 0.5), "sparsity must be at least 2"),
+        (lambda: hl.target_risks(POINTS, np.exp, np.ones((1, 2)), 0.5), "subsets must be integers"),
+        (
+            lambda: hl.target_risks(POINTS, np.exp, np.array([0, 1]), 0.5),
+            "subsets must be integers",
+        ),
+        (lambda: hl.target_risks(POINTS, np.exp, np.array([[0, 3]]), 0.5), "subsets must name coo"),
+        (lambda: hl.target_risks(POINTS, np.exp, np.array([[-1, 1]]), 0.5), "subsets must name co"),
+        (lambda: hl.target_risks(POINTS, np.exp, np.array([[1, 1]]), 0.5), "subsets must name eac"),
+        (
+            lambda: hl.target_risks(POINTS, np.exp, np.array([[1]]), 0.5),
+            "sparsity must be at least",
+        ),
         (lambda: hl.ridge_risks(POINTS, np.exp, 2, 0.0, np.ones(1)), "alpha must lie strictly"),
         (lambda: hl.ridge_risks(POINTS, np.exp, 2, 0.5, np.zeros(1)), "ridges must be one or more"),
         (lambda: hl.sample_complexity(5, 6, 0.5), "sparsity must be at most dimension"),

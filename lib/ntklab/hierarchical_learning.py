@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Key
+from jaxtyping import Float, Int, Key
 
 from ntklab import _extras, _random, _validate, cube
 from ntklab.networks import Network
@@ -138,12 +138,7 @@ class _Residual:
     def parts(self, params: Any, x: Array) -> tuple[Array, Array]:
         x = jnp.asarray(x)
         self._check(params, x)
-        # A stays what it was: no optimizer sees a gradient of it.
-        a = jax.lax.stop_gradient(params["A"]).T
-        hidden = jax.nn.relu(x @ params["W"].T + params["b1"])
-        first = hidden @ a
-        inner = first @ params["V"].T if self.factored else hidden @ params["U"].T
-        return first, jax.nn.relu(inner + params["b2"]) @ a
+        return _residual_parts(params, x)
 
     def _check(self, params: Any, x: Array) -> None:
         m, k = self.width, self.outputs
@@ -159,6 +154,16 @@ class _Residual:
             raise ValueError(
                 f"x must have shape [N, {found['W'][1]}] for these parameters, got {x.shape}"
             )
+
+
+@jax.jit
+def _residual_parts(params: dict[str, Array], x: Array) -> tuple[Array, Array]:
+    # A stays what it was: no optimizer sees a gradient of it.
+    a = jax.lax.stop_gradient(params["A"]).T
+    hidden = jax.nn.relu(x @ params["W"].T + params["b1"])
+    first = hidden @ a
+    inner = first @ params["V"].T if "V" in params else hidden @ params["U"].T
+    return first, jax.nn.relu(inner + params["b2"]) @ a
 
 
 def residual_parts(
@@ -712,7 +717,7 @@ def _samples(x: Any, sparsity: Any, alpha: Any) -> tuple[np.ndarray, int, float]
 
 
 def target_risks(
-    x: Rows, kernel: Kernel, subsets: Sequence[Sequence[int]], alpha: float
+    x: Rows, kernel: Kernel, subsets: Int[Array | np.ndarray, "sets k"], alpha: float
 ) -> Float[np.ndarray, " sets"]:
     r"""$k(1 + \alpha^2) - \sum_i b_i\T G^{+} b_i$: the risk of the best $\sum_n w_{i,n} K(x, x_n)$
     for each of these targets, under the uniform law on the cube; exact, with weights that no label
@@ -724,27 +729,28 @@ def target_risks(
     Args:
         x: N samples, of the cube.
         kernel: a function of the cosine.
-        subsets: sets S of one size k, at least 2.
+        subsets: sets S of k coordinates, at least 2.
         alpha: $\alpha$ in (0, 1).
 
     Raises:
-        ValueError: for points off the cube, sets that are none of its coordinates, of size below 2
-            or of several sizes, or $\alpha$ outside (0, 1).
+        ValueError: for points off the cube, coordinates that are not there or come twice in a set,
+            fewer than 2 of them, or $\alpha$ outside (0, 1).
 
     Source: proved in the chapter.
 
     Examples:
         >>> x = sample_cube(jax.random.key(0), 40, 10)
-        >>> target_risks(x, lambda cosine: cosine, [(0, 1, 2)], 0.5).round(6).tolist()
+        >>> target_risks(x, lambda cosine: cosine, np.array([[0, 1, 2]]), 0.5).round(6).tolist()
         [0.75]
     """
-    sets = [cube.sorted_subset(subset, None) for subset in _validate.items("subsets", subsets)]
-    if not sets or len({len(subset) for subset in sets}) > 1:
-        raise ValueError("subsets must be one or more sets of one size")
-    points, k, alpha = _samples(x, len(sets[0]), alpha)
-    members = np.array(sets)
-    if np.max(members) >= points.shape[1]:
-        raise ValueError(f"subsets must name coordinates below {points.shape[1]}, got {members}")
+    members = np.asarray(subsets)
+    if members.ndim != 2 or members.size == 0 or members.dtype.kind not in "iu":
+        raise ValueError(f"subsets must be integers [sets, k], got {members.dtype} {members.shape}")
+    points, k, alpha = _samples(x, members.shape[1], alpha)
+    if np.min(members) < 0 or np.max(members) >= points.shape[1]:
+        raise ValueError(f"subsets must name coordinates below {points.shape[1]}")
+    if not np.all(np.diff(np.sort(members, axis=1), axis=1)):
+        raise ValueError("subsets must name each coordinate once")
     eigenvalues = cube_eigenvalues(kernel, points.shape[1])
     factor = _inverse_root(_section_products(points, eigenvalues))
     parity = alpha * eigenvalues[k] * (factor @ np.prod(points[:, members], axis=2))
