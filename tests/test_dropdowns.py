@@ -63,6 +63,20 @@ SECOND = """
 
 :::{symbols}
 :::
+
+:::{question}
+Is $2 < 3$?
+
+- It is, by one.
+
+  **Yes.** For $3 - 2 = 1$.
+
+- Only on Sundays.
+
+  **No.** On others too:
+
+  $$3 > 2$$
+:::
 """
 
 NOTATION = """
@@ -166,3 +180,32 @@ def test_what_the_reader_may_try_is_marked(built):
 )
 def test_a_formula_keeps_the_punctuation_around_it(built, kept):
     assert re.search(kept, built.first)
+
+
+def test_a_question_shows_its_answers_and_closes_their_reasons(built):
+    (asked,) = re.findall(r'<div class="course-question.*', built.second, re.DOTALL)
+    assert "Do you see it?" in asked and r"Is <span" in asked
+    answers = re.findall(r"<details[^>]*>.*?</details>", asked, re.DOTALL)
+    titles = [re.search(r"<summary.*?</summary>", answer, re.DOTALL)[0] for answer in answers]
+    assert ["It is, by one." in titles[0], "Only on Sundays." in titles[1]] == [True, True]
+    assert ["Yes." in answers[0], "No." in answers[1]] == [True, True]
+    assert not any(re.search(r"Yes|No\.|For|others", title) for title in titles)
+    assert not any(re.match(r"<details[^>]* open", answer) for answer in answers)
+    assert "3 &gt; 2" in answers[1] or "3 > 2" in answers[1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ("None.", "must end with a list of two answers or more"),
+        ("- It is.\n\n  **Yes.** So.", "must end with a list of two answers or more"),
+        ("- It is.\n\n  **Yes.** So.\n- No.\n\n  **Yes.** So.", "a right answer and a wrong one"),
+        ("- $2$ is.\n\n  **Yes.** So.\n- Not.\n\n  **No.** So.", "must be without TeX"),
+        ("- It is.\n- Not.\n\n  **No.** So.", "must begin with **Yes.** or **No.**: 'It is.'"),
+        ("- It is.\n\n  True.\n- Not.\n\n  **No.** So.", "must begin with **Yes.** or **No.**"),
+        ("- It is.\n\n  **True.**\n- Not.\n\n  **No.** So.", "must begin with **Yes.**"),
+    ],
+)
+def test_a_question_without_reasons_for_every_answer_is_named(tmp_path, answers, message):
+    second = f"# Second\n\n:::{{symbols}}\n:::\n\n:::{{question}}\nIs it?\n\n{answers}\n:::\n"
+    assert message in " ".join(build(tmp_path, **{"book/second": second}).warnings.split())

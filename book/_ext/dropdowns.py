@@ -1,7 +1,11 @@
-"""What stays closed until a reader opens it: a chapter's symbols, and the solutions.
+"""What stays closed until a reader opens it: a chapter's symbols, solutions, answers with reasons.
 
 `:::{symbols}` shows the rows of `reference/notation` whose last column names the chapter. There
 the names become links to the chapters.
+
+`:::{question}` asks a reader who nods: what is asked, then a list of answers. The first paragraph
+of an answer is what can be opened, the rest is the reason and begins with **Yes.** or **No.**
+Answers have no TeX, since a Colab copy shows none in what can be opened.
 """
 
 import posixpath
@@ -74,6 +78,37 @@ class _FillSymbols(SphinxPostTransform):
                 for name in names
             ]
             row[-1].children = [nodes.paragraph("", "", *_joined(places))]
+
+
+class _QuestionDirective(SphinxDirective):
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        self.assert_has_content()
+        box = nodes.admonition("", nodes.title("", "Do you see it?"), classes=["course-question"])
+        self.set_source_info(box)
+        box += self.parse_content_to_nodes()
+        *_, answers = box.children
+        if not isinstance(answers, nodes.bullet_list) or len(answers) < 2:
+            raise self.error("a question must end with a list of two answers or more")
+        verdicts = {self._verdict(item) for item in answers}
+        if verdicts != {"Yes.", "No."}:
+            raise self.error("a question must have a right answer and a wrong one")
+        boxes = [dropdown(item[0].children, item.children[1:]) for item in answers]
+        box.replace(answers, boxes)
+        return [box]
+
+    def _verdict(self, item: nodes.Element) -> str:
+        answer, *reason = item.children
+        if any(answer.findall(nodes.math)):
+            raise self.error(f"an answer must be without TeX, got {answer.astext()!r}")
+        # MyST puts an empty text before a paragraph's first strong one.
+        words = [child for child in reason[0].children if child.astext()] if reason else []
+        opening = words[0] if words else None
+        verdict = opening.astext() if isinstance(opening, nodes.strong) else ""
+        if verdict not in ("Yes.", "No."):
+            raise self.error(f"a reason must begin with **Yes.** or **No.**: {answer.astext()!r}")
+        return verdict
 
 
 def _module(docname: str) -> str:
@@ -171,6 +206,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_node(_Symbols)
     app.add_directive("symbols", _SymbolsDirective)
+    app.add_directive("question", _QuestionDirective)
     app.add_post_transform(_FillSymbols)
     app.add_post_transform(_CloseSolutions)
     app.connect("doctree-read", _name_solutions)
