@@ -1,8 +1,15 @@
 """The problem sets: right answers get full marks, wrong ones are told so, nothing leaks."""
 
+import ast
+import base64
+import gzip
+import html
 import importlib.util
+import io
+import json
 import re
 import warnings
+import zipfile
 from pathlib import Path
 
 import jax
@@ -10,8 +17,8 @@ import nbformat
 import numpy as np
 import pytest
 from ntklab import coursework
-from problem_sets import build, gate, master
-from project import Obstacle
+from problem_sets import build, gate, master, public_tree
+from project import ROOT, Obstacle, address
 
 pytestmark = pytest.mark.once
 
@@ -235,3 +242,156 @@ def test_a_slip_in_a_master_is_an_error_that_names_the_cell(change, said):
     assert with_change(lambda cells: None).questions["q1"].points == 2
     with pytest.raises(Obstacle, match=said):
         with_change(change)
+
+
+# Nothing leaks
+
+
+def secret_line(hidden=True):
+    read = MASTERS["set-1", ""]
+    return next(
+        line.strip()
+        for test in read.questions["q5"].tests
+        if test.hidden == hidden
+        for line in test.code.splitlines()
+        if "same = (np.sin" in line or "one_by_one" in line
+    )
+
+
+def zipped(name, content):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def highlighted(line):
+    """As a rendered page has it, in pieces."""
+    return "".join(f'<span class="n">{html.escape(c)}</span>' for c in re.split(r"(\W)", line))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.html", highlighted(secret_line()), "a secret line of set-1"),
+        ("a.html", f"<p>{master.CANARY}</p>", "the canary"),
+        ("searchindex.js", f'Search.setIndex({{terms:{{"{master.CANARY}":3}}}})', "the canary"),
+        ("a.ipynb", json.dumps({"metadata": {"x": secret_line()}}), "a secret line"),
+        ("a.ipynb", json.dumps({"source": ["# BEGIN SOLUTION\n"]}), "the marker"),
+        ("a.ipynb", json.dumps({"metadata": {"tags": ["otter_answer_cell"]}}), "the marker"),
+        ("a.ipynb.txt", "# ASSIGNMENT CONFIG", "the marker"),
+        ("a.py", f"def f():\n    {secret_line()}\n", "a secret line"),
+        ("a.json", json.dumps(f'"{master.CANARY}"').replace("h", "\\u0068"), "the canary"),
+        ("a.html", base64.b64encode((secret_line() * 3).encode()).decode(), "a secret line"),
+        ("a.whl", zipped("ntklab/x.json", secret_line()), "a.whl/ntklab/x.json: a secret"),
+        ("a.epub", zipped("x.zip", zipped("p.xhtml", highlighted(secret_line()))), "a secret"),
+        ("a.zip", zipped(f"{master.CANARY}.txt", ""), "names: the canary"),
+        ("a.gz", gzip.compress(secret_line().encode()), "a secret line"),
+        ("a.ipynb", json.dumps({"source": "VARIANT_q1_sign"}), "the marker"),
+    ],
+)
+def test_a_leak_is_found_wherever_it_hides(name, content, said, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = list(gate.findings([tmp_path], [MASTERS["set-1", ""]]))
+    assert any(said in line for line in found), found
+    with pytest.raises(Obstacle, match="must not"):
+        gate.require_clean([tmp_path], [MASTERS["set-1", ""]])
+
+
+def test_the_gate_lets_public_text_through_and_refuses_what_it_cannot_read(tmp_path, monkeypatch):
+    read = MASTERS["set-1", ""]
+    text = "\n".join(read.questions["q1"].prompt) + "\nimport numpy as np\n" + secret_line(False)
+    (tmp_path / "page.txt").write_text(text, encoding="utf-8")
+    assert not list(gate.findings([tmp_path], [read]))
+    (tmp_path / "book.pdf").write_bytes(b"%PDF-1.7")
+    monkeypatch.setattr(gate.shutil, "which", lambda name: None)
+    with pytest.raises(Obstacle, match="pdftotext must be installed"):
+        list(gate.findings([tmp_path], [read]))
+    with pytest.raises(Obstacle, match="nothing to look at"):
+        (tmp_path / "empty").mkdir()
+        list(gate.findings([tmp_path / "empty"], [read]))
+
+
+# What is built, with otter
+
+
+@pytest.fixture(scope="module")
+def built():
+    if not build.OTTER.exists():
+        pytest.skip("otter-grader is not installed: make test installs it")
+    return build.build("set-1", "autumn")
+
+
+def test_the_student_notebook_is_for_colab_and_knows_no_otter(built):
+    path = built / "student" / "set-1.ipynb"
+    assert "otter" not in path.read_text(encoding="utf-8").lower()
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    first, *rest = notebook.cells
+    assert f'%pip install -q "ntklab @ git+{address()}"' in first.source
+    code = [cell.source for cell in rest if cell.cell_type == "code"]
+    for question in MASTERS["set-1", "autumn"].graded():
+        (place,) = (k for k, text in enumerate(code) if text.startswith(f"def {question.name}("))
+        tree = ast.parse(code[place]).body[0]
+        assert [ast.unparse(line) for line in tree.body[1:]] == ["..."]
+        assert code[place + 1] == f'coursework.check("set-1", "{question.name}", {question.name})'
+    assert sum("Type your answer here" in cell.source for cell in rest) == 2
+    assert not any(cell.metadata for cell in notebook.cells)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_the_zip_for_gradescope_pins_its_python_and_closes_its_tests(built):
+    with zipfile.ZipFile(built / "gradescope" / "set-1.zip") as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert f"python={master.PYTHON_VERSION}\n" in texts["environment.yml"]
+    assert f"ntklab @ git+{address()}" in texts["environment.yml"]
+    assert "playwright" not in texts["setup.sh"]
+    assert texts["setup.sh"].rstrip().endswith("chmod -R go-rwx /autograder/source")
+    settings = json.loads(texts["otter_config.json"])
+    assert settings["show_hidden"] is False and settings["show_stdout"] is False
+    for question in MASTERS["set-1", "autumn"].graded():
+        test = (built / "tests" / f"{question.name}.py").read_text(encoding="utf-8")
+        assert texts[f"tests/{question.name}.py"] == test
+        assert test.count("hidden=True") == sum(t.hidden for t in question.tests)
+        assert master.CANARY in test
+
+
+def test_an_instructors_page_has_every_solution_and_rubric(built):
+    notebook = nbformat.read(built / "instructor" / "set-1.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert text.count("*Rubric.*") == 2
+    for question in MASTERS["set-1", "autumn"].graded():
+        assert f"def {question.name}(" in text
+        assert all(f"def {test.name}(" in text for test in question.tests)
+
+
+def test_the_tree_to_publish_has_the_terms_constants_and_no_master(built, tmp_path):
+    with pytest.raises(Obstacle, match="must be a new folder"):
+        public_tree.write_tree(ROOT, "autumn")
+    with pytest.raises(Obstacle, match="must not lie in the repository"):
+        public_tree.write_tree(ROOT / "public", "autumn")
+    out = tmp_path / "tree"
+    public_tree.write_tree(out, "autumn")
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert not [f for f in files if f.startswith(("tests/", "tools/problem_sets", "tools/grading"))]
+    assert "lib/ntklab/tangent_kernel.py" in files and "book/linearization.ipynb" in files
+    for name in master.names():
+        page = (out / "book" / "problem-sets" / f"{name}.ipynb").read_text(encoding="utf-8")
+        made = build.SETS / name / "student" / f"{name}.ipynb"
+        assert page == made.read_text(encoding="utf-8")
+        checks = (out / "lib/ntklab/coursework" / f"{name}.json").read_text(encoding="utf-8")
+        assert checks == build.public_checks(MASTERS[name, "autumn"])
+        assert f"- file: book/problem-sets/{name}\n" in (out / "_toc.yml").read_text("utf-8")
+    rules = (out / "Makefile").read_text(encoding="utf-8")
+    assert not re.search(r"problem.sets|public-tree|^test:|OTTER\)/", rules, re.MULTILINE)
+    assert re.search(r"^book: env", rules, re.MULTILINE)
+    (out / "lib" / "note.txt").write_text(secret_line(), encoding="utf-8")
+    with pytest.raises(Obstacle, match=r"note\.txt: a secret line"):
+        gate.require_clean([out], [MASTERS["set-1", ""]])
+
+
+def test_a_term_draws_its_constants_and_another_term_others():
+    drawn = {seed: str(master.load("set-1", seed).variants) for seed in ("", *map(str, range(20)))}
+    assert len(set(drawn.values())) > 12
+    assert master.load("set-1", "7").variants == master.load("set-1", "7").variants

@@ -7,9 +7,9 @@ import argparse
 import os
 import sys
 
-from project import run_tool
+from project import read, run_tool, write
 
-from problem_sets import build, master
+from problem_sets import build, instructors_book, master
 
 
 def main() -> int:
@@ -17,9 +17,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m problem_sets", description=__doc__)
     parser.add_argument("set", nargs="*", help=", ".join(master.names()))
     names = parser.parse_args().set or master.names()
+    term_seed = os.environ.get("TERM_SEED", "")
     for name in names:
-        built = build.build(name, os.environ.get("TERM_SEED", ""))
-        print(f"{name}: {built}", flush=True)
+        print(f"{name}: {build.build(name, term_seed)}", flush=True)
+        if not term_seed:
+            checks = read(build.SETS / name / "public.json")
+            write(build.PUBLIC / f"{name}.json", checks)  # what the library has of it
+    pages = instructors_book.render([master.load(name, term_seed) for name in names])
+    print(f"The instructor's book: {pages.as_uri()}")
     return 0
 
 
