@@ -324,6 +324,12 @@ def test_a_missing_table_is_named(function):
             {"scaling": "mean-field", "depth": 1, "activation": "tanh", "m": 32, "seeds": (1, 2)},
             1e-2,
         ),
+        (
+            "kernel_samples",
+            {"samples": 256, "kernel": "RBF", "setting": 0.3, "seeds": (1, 2)},
+            1e-3,
+        ),
+        ("feature_regression", {"features": 64, "samples": 16384, "seeds": (1, 2)}, 1e-3),
         # Thousands of steps of Adam in float32, which end at points that rounding chooses.
         pytest.param(
             "resnet_samples", {"samples": 1024, "seeds": (12, 13)}, 0.3, marks=pytest.mark.once

@@ -334,11 +334,9 @@ KERNELS: list[tuple[str, float]] = [
     ("linear", 0),
     ("linear and degree k", 0.1),
 ]
-FEW_KERNELS: list[tuple[str, float]] = [
-    ("NTK", 1),
-    ("RBF", 0.1),
-    ("linear and degree k", 0.1),
-]
+#: In float32 too, which the smallest ridges of the RBF kernel are not for.
+MANY_SAMPLES: list[tuple[str, float]] = [("NTK", 1), ("linear and degree k", 0.1)]
+FEW_KERNELS = [MANY_SAMPLES[0], ("RBF", 0.1), MANY_SAMPLES[1]]
 
 EXPERIMENTS = [
     Experiment(
@@ -351,6 +349,88 @@ EXPERIMENTS = [
         ],
         network_risk,
         {"samples": "N", **RISK},
+    ),
+    Experiment(
+        "kernel_samples",
+        "Kernel regression on N samples: its risk in mean over targets, exact in x; the ridge is "
+        "the best for this mean. Above 4096 samples two kernels, two ridges, fewer samples' draws "
+        "and float32, whose error at 4096 is one in a thousand",
+        {
+            "d": 30,
+            "k": 4,
+            "alpha": 0.3,
+            "targets": 64,
+            "ridges": [1e-4, 0.03, 0.1, 0.3, 1.0, 3.0],
+            "large_ridges": [1e-3, 1.0],
+            "float64_to": 4096,
+        },
+        [
+            {"samples": samples, "kernel": kernel, "setting": setting, "seeds": seeds}
+            for samples, kernels, seeds in (
+                *((samples, KERNELS, (0, 5)) for samples in (256, 512, 1024, 2048)),
+                (4096, FEW_KERNELS, (0, 5)),
+                (8192, MANY_SAMPLES, (0, 2)),
+                (16384, MANY_SAMPLES, (0, 1)),
+                (4096, [kernel for kernel in KERNELS if kernel not in FEW_KERNELS], (0, 1)),
+            )
+            for kernel, setting in kernels
+        ],
+        kernel_risk,
+        {
+            "samples": "N",
+            "kernel": "its name; with c the cosine of two points and e the mean of the k-fold "
+            "products of their coordinates' products",
+            "setting": "the depth of the NTK; g of exp(−g (1 − c)); the degree of (1 + c) to a "
+            "power; none of c; t of c + t e",
+            "seed": "of the samples and the targets",
+            "ridge": "over the kernel's value at two equal points",
+            "risk": "squared distance of the outputs from the target, in mean over points and "
+            "targets",
+            "spread": "its standard error over targets",
+        },
+    ),
+    Experiment(
+        "resnet_starts",
+        "A residual network trained from starts of other scales",
+        training("w_scale", "u_scale"),
+        [
+            {"w_scale": w, "u_scale": u, "seeds": (3 * i, 3 * i + 3)}
+            for i, (w, u) in enumerate(
+                [
+                    *((w, w / 2) for w in (0.03, 0.1, 0.3, 1.0, 3.0)),
+                    *((1.0, 1.0), (0.3, 1.0), (1.0, 0.15)),
+                    *((w, w / 2) for w in (0.01, 0.003)),
+                ]
+            )
+        ],
+        network_risk,
+        {"w_scale": "of W, over He's", "u_scale": "of U, over He's", **RISK},
+    ),
+    Experiment(
+        "resnet_small_start",
+        "A residual network trained on N samples from a tenth of the start of `resnet_samples`",
+        training("samples", "w_scale", "u_scale") | {"w_scale": 0.03, "u_scale": 0.015},
+        [
+            {"samples": samples, "seeds": (5 * i + 100, 5 * i + 105)}
+            for i, samples in enumerate((256, 512, 1024, 2048, 4096))
+        ],
+        network_risk,
+        {"samples": "N", **RISK},
+    ),
+    Experiment(
+        "resnet_alpha",
+        "A residual network trained on samples that it sees once",
+        training("alpha", "steps", "samples") | {"samples": None},
+        [
+            {"alpha": alpha, "steps": steps, "seeds": (5 * i, 5 * i + 5)}
+            for i, (alpha, steps) in enumerate(
+                (alpha, steps)
+                for steps in (1000, 6000)
+                for alpha in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)
+            )
+        ],
+        network_risk,
+        {"alpha": "of the target", "steps": "of Adam", **RISK},
     ),
     Experiment(
         "resnet_learning_order",
@@ -375,5 +455,85 @@ EXPERIMENTS = [
             "rest": "what in the outputs is neither linear nor along G",
         },
         rows=49,
+    ),
+    Experiment(
+        "resnet_tangent",
+        "A trained residual network beside the interpolation of least norm in the tangent space "
+        "at the same start",
+        training("samples", "w_scale", "u_scale", "test_points") | {"test_points": 4096},
+        [
+            {"samples": n, "w_scale": w, "u_scale": u, "seeds": (3 * i, 3 * i + 3)}
+            for i, (n, w, u) in enumerate(
+                (n, w, u) for n in (1024, 2048) for w, u in ((0.3, 0.15), (1.0, 1.0))
+            )
+        ],
+        tangent_solution,
+        {
+            "samples": "N",
+            "w_scale": "of W, over He's",
+            "u_scale": "of U, over He's",
+            **RISK,
+            "distance": "of the parameters from their start",
+            "tangent_risk": "of the linearized network",
+            "tangent_train": "of the linearized network",
+            "tangent_distance": "its least distance at which it interpolates",
+        },
+    ),
+    Experiment(
+        "resnet_widths",
+        "Residual networks of other widths",
+        training("m"),
+        [
+            {"m": m, "seeds": (10 * i, 10 * i + seeds)}
+            for i, (m, seeds) in enumerate(
+                [*((m, 5) for m in (4, 8, 16, 32, 64, 128, 256)), (512, 3), (1024, 1)]
+            )
+        ],
+        network_risk,
+        {"m": "units in each layer", **RISK},
+    ),
+    Experiment(
+        "feature_regression",
+        "Linear regression over random ReLU features: its risk in mean over targets",
+        {
+            "d": 30,
+            "k": 4,
+            "alpha": 0.3,
+            "targets": 64,
+            "test_points": 8192,
+            "ridges": [1e-4, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
+        },
+        [
+            {"features": features, "samples": n, "seeds": (2 * i, 2 * i + 2)}
+            for i, (features, n) in enumerate(
+                [
+                    *((features, 16384) for features in (64, 256, 1024, 2048, 4096)),
+                    *((4096, n) for n in (256, 1024, 4096)),
+                ]
+            )
+        ],
+        feature_risk,
+        {
+            "features": "D",
+            "samples": "N",
+            "seed": "of the samples, the features and the targets",
+            "ridge": "over the mean of the features' squares at a point, about",
+            "risk": "squared distance of the outputs from the target at fresh points, in mean over "
+            "targets",
+            "spread": "its standard error over targets",
+            "seconds": "of one core, for one ridge",
+        },
+    ),
+    Experiment(
+        "resnet_toy",
+        "The toy of the source, 15 outputs and 800 epochs; d = 40, the width, the numbers of "
+        "samples, Adam with its rate and its batches, and the start are a guess",
+        training("d", "k", "m", "samples", "steps") | {"d": 40, "k": 15, "m": 200},
+        [
+            {"samples": n, "steps": 800 * n // 64, "seeds": (i, i + 1)}
+            for i, n in enumerate((2000, 20000, 10000))
+        ],
+        network_risk,
+        {"samples": "N", "steps": "of Adam: 800 epochs", **RISK},
     ),
 ]
