@@ -48,7 +48,7 @@ def test_every_table_belongs_to_an_experiment_and_every_experiment_to_a_chapter(
     assert len(set(NAMES)) == len(NAMES)
     chapters = {path.stem for path in project.chapters()}
     assert {module.name for module in pkgutil.iter_modules(experiments.__path__)} <= (
-        chapters | {"__main__", "hierarchical_learning"}
+        chapters | {"__main__"}
     )
 
 
