@@ -47,6 +47,7 @@ CHAPTERS = (
     "sparse_parities",
     "weak_learning",
     "leaky_parities",
+    "hierarchical_learning",
     "single_neuron",
 )
 
