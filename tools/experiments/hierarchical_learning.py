@@ -356,7 +356,8 @@ EXPERIMENTS = [
     Experiment(
         "kernel_samples",
         "Kernel regression on N samples: its risk in mean over targets, exact in x; the ridge is "
-        "the best for this mean",
+        "the best for this mean. Above 4096 samples two ridges, fewer draws and float32: an NTK's "
+        "risk at 8192 is 0.32324 in float64",
         {
             "d": 30,
             "k": 4,
