@@ -156,6 +156,17 @@ def test_alignment_ignores_constants():
     assert label_alignment(7 * kernel + 100, 3 * y - 50) == pytest.approx(expected, rel=1e-3)
 
 
+def test_alignment_of_several_outputs():
+    rng = np.random.default_rng(0)
+    factor, y = rng.normal(size=(6, 6)), rng.normal(size=(6, 2))
+    kernel, centre = factor @ factor.T, np.eye(6) - 1 / 6
+    middle, target = centre @ kernel @ centre, centre @ y @ y.T @ centre
+    expected = np.sum(middle * target) / np.linalg.norm(middle) / np.linalg.norm(target)
+    assert label_alignment(kernel, y) == pytest.approx(expected, rel=1e-5)
+    alone = label_alignment(kernel, y[:, 0])
+    assert label_alignment(kernel, y[:, :1]) == pytest.approx(alone, rel=1e-5)
+
+
 # --- student and teacher ------------------------------------------------------------------------
 
 
@@ -307,6 +318,8 @@ EYE = np.eye(2)
         (lambda: relative_change(EYE, np.triu(np.ones((2, 2)))), "after"),
         (lambda: label_alignment(EYE, np.ones(3)), "y"),
         (lambda: label_alignment(EYE, np.ones(2)), "y"),
+        (lambda: label_alignment(EYE, np.ones((2, 0))), "y"),
+        (lambda: label_alignment(EYE, np.ones((2, 1, 1))), "y"),
         (lambda: label_alignment(np.ones((2, 2)), np.array([1.0, -1.0])), "kernel"),
         (lambda: label_alignment(np.full((2, 2), np.nan), np.array([1.0, -1.0])), "kernel"),
         (lambda: mirrored_start(0, 2, pairs=1, std=1.0), "key"),

@@ -167,8 +167,9 @@ def relative_change(before: Any, after: Any) -> float:
 
 
 def label_alignment(kernel: Any, y: Any) -> float:
-    r"""$\frac{\tilde y^{\mathsf T}\tilde K \tilde y}{\|\tilde y\|^2\,\|\tilde K\|_F}$, from 0
-    to 1, which stands for $\tilde K \propto \tilde y\tilde y^{\mathsf T}$.
+    r"""$\frac{\langle\tilde K, \tilde y\tilde y^{\mathsf T}\rangle_F}{\|\tilde K\|_F\,
+    \|\tilde y\tilde y^{\mathsf T}\|_F}$, from 0 to 1, which stands for $\tilde K \propto
+    \tilde y\tilde y^{\mathsf T}$.
 
     Both are centred first, $\tilde y = Cy$ and $\tilde K = CKC$ with
     $C = I - \frac1n\mathbb 1\mathbb 1^{\mathsf T}$: else what a kernel has in common with the
@@ -176,7 +177,7 @@ def label_alignment(kernel: Any, y: Any) -> float:
 
     Args:
         kernel: K, `[n, n]`, not constant.
-        y: labels `[n]`, not all equal.
+        y: labels `[n]`, or `[n, outputs]` with a column for each output; not all equal.
 
     Raises:
         ValueError: for a K that is no Gram matrix, other shapes, or nothing left after centring.
@@ -189,17 +190,20 @@ def label_alignment(kernel: Any, y: Any) -> float:
         (1.0, 0.577)
     """
     gram = np.asarray(_validate.gram("kernel", kernel), float)
-    labels = np.asarray(_validate.floating("y", y, ndim=1), float)
-    if labels.shape != gram.shape[:1]:
-        raise ValueError(f"y must have shape {gram.shape[:1]}, got {labels.shape}")
-    centred = labels - np.mean(labels)
+    labels = np.asarray(_validate.floating("y", y, min_ndim=1), float)
+    if labels.shape[:1] != gram.shape[:1] or labels.ndim > 2 or labels.size == 0:
+        n = len(gram)
+        raise ValueError(f"y must have shape ({n},) or ({n}, outputs), got {labels.shape}")
+    labels = labels.reshape(len(gram), -1)
+    centred = labels - np.mean(labels, axis=0)
     middle = gram - np.mean(gram, axis=0)
     middle = middle - np.mean(middle, axis=1, keepdims=True)
     # What centring leaves of a constant is rounding.
     for name, rest, whole in (("kernel", middle, gram), ("y", centred, labels)):
         if not np.max(np.abs(rest)) > 1e-12 * np.max(np.abs(whole)):
             raise ValueError(f"{name} must not be constant, got {np.ravel(whole)[0]:g} throughout")
-    return float(centred @ middle @ centred / (centred @ centred * np.linalg.norm(middle)))
+    size = np.linalg.norm(centred.T @ centred) * np.linalg.norm(middle)
+    return float(np.sum(centred * (middle @ centred)) / size)
 
 
 # --- a student and its teacher ------------------------------------------------------------------
