@@ -25,6 +25,9 @@ MEASURED = {
     *("risk", "ridge", "spread", "tangent_risk", "tangent_train", "tangent_distance", "rest"),
     *("first_own", "second_own", "first_parity", "second_parity", "linear_error", "parity_error"),
     *("steps", "seconds"),
+    *("first", "highest", "last_kappa", "train_loss", "aligned"),
+    *("kernel_accuracy", "kernel_error", "network_accuracy", "network_error"),
+    "steps",
 }
 
 

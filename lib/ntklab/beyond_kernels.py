@@ -77,11 +77,11 @@ def kernel_second_moment(widths: Any) -> float:
 
 
 def second_moment_limit(ratio: float) -> float:
-    r"""$\frac{e^{5s}}3\Bigl[1 + \frac2{3s}\Bigl(1 - \frac{1 - e^{-6s}}{6s}\Bigr)\Bigr]$, the limit
-    of `kernel_second_moment` for equal widths with $L/m \to s$.
+    r"""$\frac{e^{5\beta}}3\Bigl[1 + \frac2{3\beta}\Bigl(1 - \frac{1 - e^{-6\beta}}{6\beta}\Bigr)
+    \Bigr]$, the limit of `kernel_second_moment` for equal widths with $L/m \to \beta$.
 
     Args:
-        ratio: $s \ge 0$, depth over width.
+        ratio: $\beta \ge 0$, depth over width.
 
     Returns:
         The limit; infinite where no float can hold it.
@@ -95,12 +95,12 @@ def second_moment_limit(ratio: float) -> float:
         >>> second_moment_limit(0.0), round(second_moment_limit(0.2), 3)
         (1.0, 2.168)
     """
-    s = _validate.number("ratio", ratio, at_least=0)
-    c = 6 * s
+    beta = _validate.number("ratio", ratio, at_least=0)
+    c = 6 * beta
     # The mean of exp(−c|u − v|) over the unit square; its difference cancels near c = 0.
     near = 1 - c / 3 + c**2 / 12 - c**3 / 60 + c**4 / 360
     mean = near if c < 1e-2 else 2 * (c + math.expm1(-c)) / c**2
-    log_limit = 5 * s + math.log((1 + 2 * mean) / 3)
+    log_limit = 5 * beta + math.log((1 + 2 * mean) / 3)
     return math.exp(log_limit) if log_limit < 709 else math.inf
 
 
@@ -176,7 +176,8 @@ def kernel_shares(seed: int, widths: Any, draws: int) -> Float[Array, "draws lay
 
 
 def _shares(rng: np.random.Generator, sizes: tuple[int, ...], draws: int) -> np.ndarray:
-    forward, masks, weights = np.ones((draws, 1), np.float32), [], []
+    forward: np.ndarray = np.ones((draws, 1), np.float32)
+    masks, weights = [], []
     norms = [np.ones(draws)]  # ‖a‖²/m of each layer
     for fan_in, fan_out in itertools.pairwise((1, *sizes)):
         w = rng.standard_normal((draws, fan_out, fan_in), np.float32)
@@ -186,7 +187,8 @@ def _shares(rng: np.random.Generator, sizes: tuple[int, ...], draws: int) -> np.
         weights.append(w)
         norms.append(np.mean(forward**2, axis=1))
     weights.append(rng.standard_normal((draws, 1, sizes[-1]), np.float32))
-    signal, shares = np.ones((draws, 1), np.float32), [norms[-1]]
+    signal: np.ndarray = np.ones((draws, 1), np.float32)
+    shares = [norms[-1]]
     for m, mask, w, norm in zip(
         sizes[::-1], masks[::-1], weights[:0:-1], norms[-2::-1], strict=True
     ):
@@ -260,7 +262,7 @@ def catapult(kappa: Any, phi: Any, steps: int) -> CatapultPath:
     Examples:
         >>> path = catapult(3.0, 0.01, 40)
         >>> [round(float(abs(path.phi[t])), 2) for t in (0, 5, 9, 40)]
-        [0.01, 0.32, 0.11, 0.0]
+        [0.01, 0.31, 0.06, 0.0]
         >>> round(float(path.kappa[40]), 2)
         0.22
     """
@@ -314,11 +316,11 @@ def linear_network(params: Any, x: Array) -> Array:
 
 def shape_bound(start_norm: float, output_norm: float) -> float:
     r"""$\frac\rho{\norm a} + \frac{3\rho^2}{\norm a^2}$, no less than the distance of
-    $M/\norm a^2$ from $I + \hat\beta\hat\beta\T$, where $x\T Mx'$ is the tangent kernel of
+    $M/\norm a^2$ from $I + ee\T$, where $x\T Mx'$ is the tangent kernel of
     `linear_network`.
 
     It holds at all times of the flow of $\tfrac12\norm{Xw - y}^2$, $w = W\T a$, with $X\T X = I$
-    and $\beta = X\T y$.
+    and the direction e of $X\T y$.
 
     Args:
         start_norm: $\rho = \sqrt{\norm{W_0}_F^2 + \norm{a_0}^2}$.

@@ -49,6 +49,7 @@ CHAPTERS = (
     "leaky_parities",
     "hierarchical_learning",
     "single_neuron",
+    "beyond_kernels",
 )
 
 #: The sources by their keys.
