@@ -76,7 +76,7 @@ def read_digits(settings: dict[str, Any], task: Row) -> Iterator[Row]:
             )
             outputs = model(params, data.x_new)
             trained = model(params, data.x)
-            values = {
+            values: dict[str, Any] = {
                 "train_loss": jnp.sum((trained - data.y) ** 2) / jnp.sum(data.y**2),
                 "moved": lazy_training.relative_change(first, now),
                 "aligned": lazy_training.label_alignment(now, data.y),

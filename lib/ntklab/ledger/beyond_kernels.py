@@ -322,7 +322,7 @@ def the_last_layer_is_a_product(
 def descent_is_a_map_of_the_plane(
     m: int = 30,
     step: float = 1.2,
-    steps: int = 10,
+    steps: int = 6,
     label: float = 0.0,
     seed: int = 0,
     four: float = 4.0,
