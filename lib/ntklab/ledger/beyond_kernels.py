@@ -430,7 +430,7 @@ def long_steps_find_flat_minima(
         Check("largest rise of κ", np.max(np.diff(np.minimum(kappas, 1e9), axis=0)), "==", 0, 1e-5),
         Check(
             "starts at which the first step is another than said",
-            np.sum((rises != predicted) & ~unsure),
+            float(np.sum((rises != predicted) & ~unsure)),
             "==",
             0,
         ),
