@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
@@ -55,7 +56,25 @@ KINDS = {
     "contrast": "links have a contrast of at least 4.5 to 1",
     "link": "links and anchors within the site resolve",
     "player": "every player goes one frame on and back by keyboard",
+    "everybody": "axe finds no breach of WCAG 2.1, levels A and AA",
 }
+
+# axe's rules for the page as it stands; formulas, which are MathJax's, take most of its time and
+# are left out, and so are colors that are still on their way from one mode to the other.
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+ALONE = """() => {
+  document.querySelectorAll("mjx-container").forEach((formula) => formula.replaceWith("x"));
+  document.head.insertAdjacentHTML("beforeend", "<style>* { transition: none !important }</style>");
+}"""
+BREACHES = """async (colors) => {
+  const { violations } = await axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+    resultTypes: ["violations"],
+    rules: { "color-contrast": { enabled: colors } },
+  });
+  return violations.flatMap((rule) =>
+    rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 100)}: ${node.failureSummary}`));
+}"""
 
 # What is wrong with the page as it stands, as a list of [kind, detail].
 INSPECT = r"""
@@ -232,6 +251,13 @@ def go(tab: Page, address: str) -> None:
     tab.evaluate("() => window.MathJax?.startup?.promise")
 
 
+def show(tab: Page, size: tuple[int, int], mode: Literal["light", "dark"]) -> None:
+    """The page at this size of the window, in this mode."""
+    tab.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+    tab.emulate_media(color_scheme=mode)
+    tab.wait_for_selector(f"html[data-theme={mode}]")
+
+
 def still(tab: Page, player: ElementHandle) -> Iterator[str]:
     """What does not follow the arrow keys as every handle goes one value on and back."""
     name = (player.get_attribute("aria-label") or "")[:60]
@@ -283,20 +309,26 @@ class Survey:
         tab.on("console", lambda line: line.type == "error" and note("console", line.text))
         tab.on("response", lambda answer: answer.status < 400 or note("console", answer.url))
         for number, page in enumerate(pages()):
-            for place, (size, mode) in enumerate(VIEWS if number % 2 == 0 else VIEWS[::-1]):
-                tab.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
-                tab.emulate_media(color_scheme=mode)
+            for place, (size, mode) in enumerate(VIEWS):
                 if place == 0:
                     view = "while loading"
                     go(tab, self.address + page)
+                show(tab, size, mode)
                 view = f"at {size[0]} px, {mode}"
-                tab.wait_for_selector(f"html[data-theme={mode}]")
                 for kind, detail in tab.evaluate(INSPECT):
                     note(kind, detail)
             for player in tab.query_selector_all(".ntk-player"):
                 for detail in still(tab, player):
                     note("player", detail)
             anchors = tab.evaluate(ANCHORS)
+            tab.evaluate(AXE)
+            tab.evaluate(ALONE)
+            for place, (size, mode) in enumerate(VIEWS[::-1]):
+                show(tab, size, mode)
+                view = f"at {size[0]} px, {mode}"
+                # Colors depend on the mode, not on the width: each page has them in one of the two.
+                for detail in tab.evaluate(BREACHES, (place + number) % 2 == 0):
+                    note("everybody", detail)
             self.anchors[page] = Anchors(set(anchors["ids"]), set(anchors["links"]))
         tab.close()
 

@@ -173,6 +173,18 @@ def _offer_copy(
     buttons[:0] = [colab, download]
 
 
+def _mend_lists(
+    _app: Sphinx, pagename: str, _template: str, context: dict[str, Any], _doctree: object
+) -> None:
+    """Make lists of what docutils and viewcode write, for those who hear the page."""
+    body = context.get("body", "")
+    # A role that WAI-ARIA has withdrawn, on children of a list.
+    body = body.replace('role="doc-biblioentry"', 'role="listitem"')
+    if pagename == "_modules/index":  # the modules of a package stand beside it, not in it
+        body = body.replace("</li>\n<ul>", "\n<ul>").replace("</ul><li>", "</ul></li>\n<li>")
+    context["body"] = body
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     sphinxcontrib.bibtex.plugin.register_plugin(
@@ -182,6 +194,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(_MarkTries)
     app.add_post_transform(_KeepLegible)
     app.connect("config-inited", _without_live_code)
+    app.connect("html-page-context", _mend_lists)
     # Before the extension that would otherwise describe the page, raw TeX included.
     app.connect("html-page-context", _describe, priority=400)
     # After the theme has laid out its own buttons.
