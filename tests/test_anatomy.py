@@ -143,6 +143,8 @@ def untold(notebook: Any) -> list[str]:
     present = {
         "the minutes": minutes and int(minutes[1]) <= int(minutes[2]),
         "the symbols": re.search(r"^:::\{symbols\}\n:::$", title, re.MULTILINE),
+        "two to four questions": sum(c.source.count(":::{question}\n") for c in notebook.cells)
+        in (2, 3, 4),
     }
     for number, cells in enumerate(sections(notebook)):
         code = [cell for cell in cells if cell.cell_type == "code"]
@@ -248,7 +250,7 @@ def told() -> Any:
             text("(sec-one)=\n## One"),
             code("axes = plt.plot()\n" + "#\n" * 20, metadata=figure, outputs=[picture]),
             text("**Try** `m = 2`: {numref}`fig-x`."),
-            text("More\n\n## Two\n\nwords"),
+            text("More\n\n:::{question}\nA\n:::\n\n:::{question}\nB\n:::\n\n## Two\n\nwords"),
             text("### Three"),
             code("m = 3"),
             text("**Try** `m = 2`."),
@@ -292,6 +294,8 @@ def shown(place: int, source: str | None = None) -> Callable[[Any], None]:
         (replaced(0, "9 with the proofs, ", ""), ["the minutes"]),
         (replaced(0, "9 with", "4 with"), ["the minutes"]),
         (replaced(0, "{symbols}", "{note}"), ["the symbols"]),
+        (replaced(7, "{question}\nB", "{note}\nB"), ["two to four questions"]),
+        (replaced(7, "B\n:::", "B\n:::" + 3 * ":::{question}\n"), ["two to four questions"]),
         (without(3), ["a cell that does something before the first section"]),
         (without(6), ["a Try in “One”"]),
         (without(10), ["a Try in “Two”"]),
