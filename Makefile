@@ -6,6 +6,9 @@ BIN := .venv/bin
 PINNED := .venv/.pinned
 READY := .venv/.ready
 OTTER := _build/otter
+# Whom the speed is compared with; their environments need an older Python than ours may have.
+PEERS := neural-tangents netket
+PEERS_PYTHON ?= $(PYTHON)
 
 # What runs without a reader draws no widgets, stays on the processor and repeats itself.
 export NTKLAB_STATIC = 1
@@ -83,13 +86,24 @@ public-tree: env $(OTTER)/.pinned ## write the tree that students may see (OUT=f
 experiments: env ## compute book/data/, some hours (EXPERIMENT=name: one); goes on where it stopped
 	@PYTHONPATH=tools $(BIN)/python -m experiments $(EXPERIMENT)
 
-benchmark: env ## compare speeds with public tools
-	@$(BIN)/python tools/benchmark.py
+benchmark: env $(PEERS:%=_build/peers/%/.ready) ## compare speeds with public tools, half an hour
+	@PYTHONPATH=tools $(BIN)/python -m benchmark $(CASE)
 
-lock: env ## renew the locks, ours and Colab's (UPGRADE=1: to the newest releases)
+_build/peers/%/.ready: locks/%.lock
+	@$(PEERS_PYTHON) -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+	  echo "make benchmark: the peers need Python 3.11 or 3.12, found:" \
+	    "$$($(PEERS_PYTHON) --version 2>&1). Name one: make benchmark PEERS_PYTHON=python3.11" >&2; \
+	  exit 1; }
+	@$(PEERS_PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --only-binary :all: --no-deps --require-hashes -r $<
+	@touch $@
+
+lock: env ## renew the locks, ours, Colab's and the peers' (UPGRADE=1: to the newest releases)
 	@$(LOCK) --group dev -o requirements.lock
 	@$(LOCK) --group colab --group build -o locks/colab.lock
 	@$(COMPILE) --group otter -o locks/otter.lock
+	@$(COMPILE) --group neural-tangents --no-deps -o locks/neural-tangents.lock
+	@$(COMPILE) --group netket -c requirements.lock -o locks/netket.lock
 
 canary: env ## try the newest releases, every Python, links to the outside: hours (LOOKS="links")
 	@$(BIN)/python tools/canary.py $(LOOKS)

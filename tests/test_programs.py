@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ntklab import models, programs
+from ntklab import models, networks, programs
 from ntklab.networks import mlp
 
 ROW = jax.ShapeDtypeStruct((3,), jnp.result_type(float))
@@ -236,3 +236,57 @@ def test_the_readout_is_known():
 
 def test_leaves_that_nobody_reads_are_left_out():
     assert uses(lambda p, x: x @ p["w"], {"a": ones(7, 7), "w": W}) == ({1: ("dense",)}, ())
+
+
+def test_a_network_of_ours_is_traced_once_and_nobody_elses(monkeypatch):
+    """Nor is a network with an activation that may read what changes."""
+    traced = []
+    outputs = networks._DenseStack.outputs
+
+    def counted(self, params, x):
+        traced.append(self.activation)
+        return outputs(self, params, x)
+
+    monkeypatch.setattr(networks._DenseStack, "outputs", counted)
+    programs._traced_once.cache_clear()
+    gain = [1.0]
+
+    def read(z):
+        return gain[0] * z
+
+    row = jax.ShapeDtypeStruct((3,), jnp.result_type(float))
+    found = {}
+    for activation in ("erf", read):
+        network = networks.mlp((4, 1), activation=activation)
+        params = network.init(jax.random.key(0), 3)
+        model = models.view(network.apply, params)
+        found[activation] = [programs.trace(model, row)[0] for _ in range(2)]
+        gain[0] = 2.0
+        found[activation].append(programs.trace(model, row)[0])
+        gain[0] = 1.0
+    assert found["erf"][0] is found["erf"][1] is found["erf"][2]
+    assert found[read][0] == found[read][1] != found[read][2]
+    assert traced == [networks.ACTIVATIONS["erf"], read, read, read]
+
+
+def test_what_is_traced_once_is_found_again_by_all_that_decides_it():
+    network = networks.mlp((4, 1), activation="erf")
+    params = network.init(jax.random.key(0), 3)
+    row = jax.ShapeDtypeStruct((3,), jnp.result_type(float))
+
+    def program(network=network, params=params, row=row):
+        return programs.trace(models.view(network.apply, params), row)[0]
+
+    first = program()
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), params)
+    assert program(params=half, row=jax.ShapeDtypeStruct((3,), jnp.float16)) != first
+    assert program(networks.mlp((4, 1), activation="erf", w_std=2.0)) != first
+    assert program(networks.unbiased(network), (params, params)) != first
+    with pytest.raises(ValueError, match="x must"):
+        program(row=jax.ShapeDtypeStruct((2,), jnp.result_type(float)))
+    # A setting under which the same function is an error, or another program.
+    with jax.numpy_dtype_promotion("strict"):
+        program()
+    with jax.numpy_rank_promotion("raise"):
+        program()
+    assert program() is first

@@ -28,6 +28,7 @@ __all__ = [
     "WideLimit",
     "activation_function",
     "alternating_signs",
+    "is_pure",
     "mlp",
     "shallow",
     "takes_points",
@@ -105,6 +106,9 @@ ACTIVATIONS: dict[str, type_of_activation] = {
     "softplus": jax.nn.softplus,
     "identity": _identity,
 }
+
+# As they are here: one that somebody adds later may read what changes.
+_PURE = tuple(ACTIVATIONS.values())
 
 #: Where the scale of a layer sits: in front of its parameters or in their initial law.
 PARAMETERIZATIONS = ("ntk", "standard", "ntk-fan-out")
@@ -472,6 +476,22 @@ def takes_points(apply: Any) -> bool:
     )
 
 
+def is_pure(apply: Any) -> bool:
+    """Whether a model is one of the networks made here whose activation has a name: its function
+    reads nothing but its arguments, so that a program of it need not be traced again.
+
+    Args:
+        apply: the model's function.
+
+    Examples:
+        >>> is_pure(mlp((4, 1)).apply), is_pure(mlp((4, 1), activation=lambda z: z).apply)
+        (True, False)
+    """
+    if isinstance(apply, _Pair):
+        return is_pure(apply.apply)
+    return isinstance(apply, _DenseStack | _Shallow) and apply.activation in _PURE
+
+
 def two_layer(network: Network, params: Any) -> tuple[TwoLayer, ...]:
     r"""A `shallow` network or an `mlp((m, 1))` without biases as a sum of `TwoLayer` networks: one,
     or the two copies of an `unbiased` pair, whose gains $g_2$ then are $\pm 1/\sqrt2$ times the
@@ -540,7 +560,7 @@ def _outputs(model: Any, params: Any, x: Array) -> Array:
     An activation of somebody else's may read what changes, and is run as it is.
     """
     traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, x)))
-    if traced or model.activation not in ACTIVATIONS.values():
+    if traced or not is_pure(model):
         return model.outputs(params, x)
     return _compiled_outputs(model, params, x)
 

@@ -3,7 +3,8 @@ its form.
 
 `trace` runs `apply` on one row and notes the operations. Two lists that are equal are one program:
 compiled code is found again by what a model does, never by who wrote it, so that a value which a
-closure reads is as current as an argument. What JAX itself remembers, inside a function under
+closure reads is as current as an argument. Only the library's own networks, where they read nothing
+but their arguments, are traced once. What JAX itself remembers, inside a function under
 `jax.jit`, is as pure as JAX wants it.
 
 `structure` follows each trained leaf through transposes, reshapes and scalar factors to where it is
@@ -23,6 +24,7 @@ import jax.extend.core as core
 import jax.numpy as jnp
 import numpy as np
 
+from ntklab import networks
 from ntklab.models import Model
 
 __all__ = ["Bias", "Program", "Site", "Step", "Structure", "backwards_only", "structure", "trace"]
@@ -144,12 +146,46 @@ def trace(model: Model, row: jax.ShapeDtypeStruct) -> tuple[Program, tuple[Any, 
     Raises:
         Exception: whatever `apply` raises.
     """
-    with jax.default_matmul_precision("highest"):
+    if not networks.is_pure(model.apply):
+        return _traced(model.static, model.trained, model.passed, row)
+    kinds = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, weak_type=getattr(leaf, "weak_type", False)
+        ),
+        (model.trained, model.passed),
+    )
+    settings = tuple(getattr(jax.config, name) for name in _SETTINGS)
+    return _traced_once(model.static, kinds, row, settings)
+
+
+# What decides which operations a function becomes, or whether they are refused.
+_SETTINGS = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
+
+
+@functools.lru_cache(maxsize=256)
+def _traced_once(
+    static: Any, kinds: tuple[Any, Any], row: jax.ShapeDtypeStruct, settings: Hashable
+) -> tuple[Program, tuple[Any, ...]]:
+    """`trace` of a model whose function reads nothing but its arguments; JAX's settings decide what
+    it may do with them.
+    """
+    return _traced(static, *kinds, row)
+
+
+def _traced(
+    static: Any, trained: Sequence[Any], passed: Sequence[Any], row: jax.ShapeDtypeStruct
+) -> tuple[Program, tuple[Any, ...]]:
+    """A program that is found by tracing the model anew, with arrays or their shapes and dtypes."""
+
+    def output(trained: Any, passed: Any, row: Any) -> Any:
         # A function of its own each time: JAX remembers what it traced.
-        closed = jax.make_jaxpr(lambda model, row: _array(model(row[None])))(model, row)
+        return _array(Model(tuple(trained), tuple(passed), static)(row[None]))
+
+    with jax.default_matmul_precision("highest"):
+        closed = jax.make_jaxpr(output)(trained, passed, row)
     constants = tuple(closed.consts)
-    leaves = len(model.trained)
-    arrays = (*constants, *model.trained, *jax.tree.leaves(model.passed))
+    leaves = len(trained)
+    arrays = (*constants, *trained, *jax.tree.leaves(passed))
     if any(isinstance(array, jax.core.Tracer) for array in arrays):
         # Within another function's trace, which remembers what it compiles.
         return _taken_apart(closed.jaxpr, leaves, object()), constants
