@@ -26,7 +26,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 LOCK = $(COMPILE) pyproject.toml --extra book
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve notebooks tries test fix problem-sets public-tree experiments benchmark \
+.PHONY: help env book serve notebooks tries test fix problem-sets public-tree grade experiments benchmark \
   lock canary adopt publish clean
 
 help: ## list these commands
@@ -82,6 +82,10 @@ problem-sets: env $(OTTER)/.pinned ## build the problem sets (SET=set-1: one; TE
 
 public-tree: env $(OTTER)/.pinned ## write the tree that students may see (OUT=folder TERM_SEED=…)
 	@PYTHONPATH=tools $(BIN)/python -m problem_sets.public_tree "$(OUT)"
+
+grade: env ## grade a class (SET=set-1 IN=folder-or-zip OUT=folder CANVAS=export.csv); Linux
+	@SET="$(SET)" IN="$(IN)" OUT="$(OUT)" CANVAS="$(CANVAS)" COLUMN="$(COLUMN)" \
+	  PYTHONPATH=tools $(BIN)/python -m grading
 
 experiments: env ## compute book/data/, some hours (EXPERIMENT=name: one); goes on where it stopped
 	@PYTHONPATH=tools $(BIN)/python -m experiments $(EXPERIMENT)
