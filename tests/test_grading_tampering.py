@@ -82,7 +82,7 @@ def graded(asked, content, limits=LIMITS):
 # Each is a cell before a right q2: whatever it does, q1 gets nothing, and q2 where it can be asked.
 HOSTILE = {
     "replaced checker": "import ntklab.coursework as c; c.agree = c.check = lambda *a, **k: True",
-    "fake scores": "open('/tmp/results.json', 'w').write('{\"score\": 100}')",
+    "fake scores": "open('results.json', 'w').write('{\"score\": 100}')",
     "patched compare": "import numpy as np; np.abs = np.all = lambda *a, **k: True",
     "lying object": """
         class Yes(float):
@@ -127,9 +127,9 @@ HOSTILE = {
         time.sleep(100)
         """,
     "endless output": "while True: print('x' * 10**6)",
-    "large file": "f = open('/tmp/x', 'wb')\nwhile True: f.write(b'0' * 10**6)",
+    "large file": "f = open('x', 'wb')\nwhile True: f.write(b'0' * 10**6)",
     "all descriptors": "import os\nkeep = []\nwhile True: keep.append(os.open('/dev/null', 0))",
-    "shadowed library": "open('/tmp/numpy.py', 'w').write('1/0'); import sys; sys.path.insert(0, '/tmp')",
+    "shadowed library": "open('numpy.py', 'w').write('1/0'); import os, sys; sys.path.insert(0, os.getcwd())",
     "forged frames": """
         import os, struct
         for fd in range(3, 30):
@@ -175,8 +175,8 @@ PROBES = {
         import os
         def found():
             hits = 0
-            for parent, _, names in os.walk('/'):
-                if parent.startswith(('/usr', '/python', '/site', '/dev', '/sys', '/cache')): continue
+            for parent, folders, names in os.walk('/'):
+                folders[:] = set(folders) - {"usr", "python", "site", "dev", "sys", "cache"}
                 for name in names:
                     try: hits += {CANARY[:6]!r} + {CANARY[6:]!r} in open(os.path.join(parent, name)).read()
                     except Exception: pass

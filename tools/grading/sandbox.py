@@ -113,7 +113,6 @@ def arguments(
         "HOME": "/tmp",
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
-        "MPLCONFIGDIR": "/tmp/matplotlib",
         "JAX_PLATFORMS": "cpu",
         "NTKLAB_STATIC": "1",
         "OPENBLAS_NUM_THREADS": "1",
