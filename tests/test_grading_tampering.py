@@ -176,7 +176,7 @@ PROBES = {
         def found():
             hits = 0
             for parent, folders, names in os.walk('/'):
-                folders[:] = set(folders) - {"usr", "python", "site", "dev", "sys", "cache"}
+                folders[:] = set(folders) - {{"usr", "python", "site", "dev", "sys", "cache"}}
                 for name in names:
                     try: hits += {CANARY[:6]!r} + {CANARY[6:]!r} in open(os.path.join(parent, name)).read()
                     except Exception: pass
