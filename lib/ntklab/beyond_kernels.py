@@ -209,8 +209,8 @@ class CatapultPath(NamedTuple):
         phi: $\varphi = \eta f/\sqrt m$, the output in its natural unit.
     """
 
-    kappa: Float[Array, "steps_and_one *starts"]
-    phi: Float[Array, "steps_and_one *starts"]
+    kappa: Float[Array, "steps_and_one ..."]
+    phi: Float[Array, "steps_and_one ..."]
 
 
 def catapult_state(u: Any, v: Any, step_size: float) -> tuple[float, float]:
@@ -372,7 +372,7 @@ def digits(seed: int, train: int) -> Digits:
 
     Raises:
         ValueError: for a negative seed, or another number of images.
-        MissingExtra: without the extra `book`.
+        ModuleNotFoundError: without the extra `book`.
 
     Source: scikit-learn's copy of Alpaydin and Kaynak's data (1998).
 
