@@ -277,7 +277,7 @@ def wrong(variants):
         (q3_bent(no_width=True), "factor of the width"),
         (q3_bent(absolute=True), "too large|root"),
         (q3_bent(equal_signs=True), "too large|factor of the width"),
-        (q3_bent(all_moves=True), "too large"),
+        (q3_bent(all_moves=True), "too large|root"),
         (q3_bent(jump=1.0), "leaky ReLU|too large|too small|not that of ReLU"),
         (q3_bent(spread=lambda n: 1.0), "spread of one draw"),
         (q3_bent(spread=lambda n: 1 / n), "falls too fast"),
