@@ -59,17 +59,26 @@ KINDS = {
     "everybody": "axe finds no breach of WCAG 2.1, levels A and AA",
 }
 
-# axe's rules for the page as it stands; formulas, which are MathJax's, take most of its time and
-# are left out, and so are colors that are still on their way from one mode to the other.
+# axe's rules for the page as it stands. Formulas, which are MathJax's, take most of its time and are
+# left out, so are words of code that look as an earlier one does, and colors that are still on their
+# way from one mode to the other.
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 ALONE = """() => {
   document.querySelectorAll("mjx-container").forEach((formula) => formula.replaceWith("x"));
+  const seen = new Set();
+  for (const word of document.querySelectorAll(":is(pre, dt.sig, code) span")) {
+    const around = word.closest("dt, .highlight, .admonition, .proof, .exercise, table, p");
+    const look = [around, word.parentElement, word].map((one) => one?.className).join("/");
+    if (seen.has(look) && !word.firstElementChild && !word.id) word.replaceWith(word.textContent);
+    seen.add(look);
+  }
   document.head.insertAdjacentHTML("beforeend", "<style>* { transition: none !important }</style>");
 }"""
 BREACHES = """async (colors) => {
   const { violations } = await axe.run(document, {
     runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
     resultTypes: ["violations"],
+    preload: false,
     rules: { "color-contrast": { enabled: colors } },
   });
   return violations.flatMap((rule) =>
