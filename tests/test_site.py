@@ -59,9 +59,9 @@ KINDS = {
     "everybody": "axe finds no breach of WCAG 2.1, levels A and AA",
 }
 
-# axe's rules for the page as it stands. Formulas, which are MathJax's, take most of its time and are
-# left out, so are words of code that look as an earlier one does, and colors that are still on their
-# way from one mode to the other.
+# axe's rules for the page as it stands. Left out are formulas, which are MathJax's and take most of
+# its time, words of code that look as an earlier one does, and colors that are still on their way
+# from one mode to the other.
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 ALONE = """() => {
   document.querySelectorAll("mjx-container").forEach((formula) => formula.replaceWith("x"));
