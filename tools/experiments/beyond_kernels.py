@@ -54,7 +54,7 @@ def read_digits(settings: dict[str, Any], task: Row) -> Iterator[Row]:
     """A network on digits beside regression with its tangent kernel, while it is trained."""
     shape = (*[settings["m"]] * settings["depth"], 10)
     network = networks.unbiased(networks.mlp(shape, w_std=settings["w_std"]))
-    model = lazy_training.scaled(network, task["scale"]).apply
+    model = lazy_training.scaled(network, task["factor"]).apply
     for seed in range(*task["seeds"]):
         data = beyond_kernels.digits(seed, settings["n"])
         params = network.init(jax.random.key(seed), 64)
@@ -86,7 +86,7 @@ def read_digits(settings: dict[str, Any], task: Row) -> Iterator[Row]:
                 "network_error": jnp.mean(jnp.sum((outputs - data.y_new) ** 2, axis=1)),
             }
             yield {
-                "scale": task["scale"],
+                "factor": task["factor"],
                 "seed": seed,
                 "step": steps,
                 **{name: f"{float(value):.4g}" for name, value in values.items()},
@@ -125,10 +125,14 @@ EXPERIMENTS = [
             "steps": STEPS,
             "ridge": 1e-3,
         },
-        [{"scale": scale, "seeds": (seed, seed + 1)} for seed in range(5) for scale in (1.0, 0.03)],
+        [
+            {"factor": factor, "seeds": (seed, seed + 1)}
+            for seed in range(5)
+            for factor in (1.0, 0.03)
+        ],
         read_digits,
         {
-            "scale": "factor of the output",
+            "factor": "of the output",
             "seed": "of the images' order and of the start",
             "step": "of gradient descent",
             "train_loss": "squared error on the training images, over that of predicting 0",
