@@ -176,7 +176,7 @@ def _smooth_sum(kind: str, degree: int, radius: float, seed: int) -> Any:
     k, p, d = (3, 2, 4) if kind == "random" else (2, 2, 2)
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(k, p, d))
-    signs = rng.choice([-1.0, 1.0], (k, p))
+    signs: np.ndarray = rng.choice([-1.0, 1.0], (k, p))
     coefficients = rng.normal(size=(k, p, degree + 1))
     if kind == "aligned":
         directions = np.broadcast_to(directions[:1, :1], (k, p, d))
