@@ -387,7 +387,9 @@ def test_the_tree_to_publish_has_the_terms_constants_and_no_master(built, tmp_pa
         assert page == made.read_text(encoding="utf-8")
         checks = (out / "lib/ntklab/coursework" / f"{name}.json").read_text(encoding="utf-8")
         assert checks == build.public_checks(MASTERS[name, "autumn"])
-        assert f"- file: book/problem-sets/{name}\n" in (out / "_toc.yml").read_text("utf-8")
+        assert f"- file: book/problem-sets/{name}\n" in (out / "_toc.yml").read_text(
+            encoding="utf-8"
+        )
     rules = (out / "Makefile").read_text(encoding="utf-8")
     assert not re.search(r"problem.sets|public-tree|^test:|OTTER\)/", rules, re.MULTILINE)
     assert re.search(r"^book: env", rules, re.MULTILINE)

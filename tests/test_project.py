@@ -95,7 +95,7 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
 
 # No file in the encoding of one machine, none truncated before it is written
 
-NOT_FILES = {"Image", "webbrowser", "os"}  # whose `open` is another function
+NOT_FILES = {"Image", "archive", "os", "tarfile", "webbrowser"}  # whose `open` is another function
 
 
 def careless(source: str, *, whole: bool) -> Iterator[str]:
@@ -121,7 +121,7 @@ def careless(source: str, *, whole: bool) -> Iterator[str]:
         if whole and (truncates or (owned_by, name) == ("nbformat", "write")):
             yield f"{where}: in place"
         text = name in {"read_text", "write_text"} or (mode and "b" not in mode)
-        decoded = any(
+        decoded = name != "decode" and any(  # the grading's own protocol
             word in given and ast.unparse(given[word]) == "True"
             for word in ("text", "universal_newlines")
         )
@@ -178,6 +178,11 @@ SOURCES = [
 IN_PLACE = {
     ("tools/project.py", "beside.open('wb')"),
     ("tools/project.py", "target.open('r+b')"),
+    (
+        "tools/benchmark/worker.py",
+        "Path('/proc/self/clear_refs').write_text('5', encoding='ascii')",
+    ),
+    ("tools/grading/judge.py", "place.write_bytes(content)"),  # in a folder made for it
     ("tools/canary.py", "(COPIES / f'{cwd.name}.log').open('a', encoding='utf-8')"),
 }
 
