@@ -2,10 +2,12 @@
 
 import ast
 import base64
+import functools
 import gzip
 import html
 import importlib.util
 import io
+import itertools
 import json
 import re
 import warnings
@@ -17,16 +19,15 @@ import nbformat
 import numpy as np
 import pytest
 from ntklab import coursework
-from problem_sets import build, gate, master, public_tree
+from problem_sets import build, gate, master, public_tree, variants
 from project import ROOT, Obstacle, address
 
 pytestmark = pytest.mark.once
 
 ANSWERS = Path(__file__).with_name("problem_set_answers")
-# The repository's own constants, for which every answer is tried, and a term's.
-SEEDS = ["", "autumn"]
 
 
+@functools.cache
 def answers_of(name):
     spec = importlib.util.spec_from_file_location(name, ANSWERS / f"{name.replace('-', '_')}.py")
     module = importlib.util.module_from_spec(spec)
@@ -34,20 +35,42 @@ def answers_of(name):
     return module
 
 
-MASTERS = {(name, seed): master.load(name, seed) for name in master.names() for seed in SEEDS}
-RIGHT = [
-    pytest.param(read, question, place, id=f"{name}-{seed or 'own'}-{question}-{place}")
-    for (name, seed), read in MASTERS.items()
-    for question, answers in answers_of(name).right(read.variants).items()
-    for place in range(-1, 1 if seed else len(answers))
-]
-WRONG = [
-    pytest.param(read, question, place, id=f"{name}-{seed or 'own'}-{question}-{place}")
-    for (name, seed), read in MASTERS.items()
-    if not seed
-    for question, answers in answers_of(name).wrong(read.variants).items()
-    for place in range(len(answers))
-]
+def covering(name):
+    """Seeds of terms, and the questions to try in each: every variant of every question once."""
+    raw_master = nbformat.read(master.MASTERS / f"{name}.ipynb", as_version=4)
+    (cell,) = (c for c in raw_master.cells if c.source.startswith(variants.MARKER))
+    choices = variants.declared(cell, name)
+    missing = {question: list(range(len(drawn))) for question, drawn in choices.items()}
+    terms, seeds = {}, itertools.chain([""], map(str, itertools.count()))
+    while any(missing.values()):
+        seed = next(seeds)
+        drawn = variants.drawn(name, choices, seed)
+        new = [q for q, left in missing.items() if choices[q].index(drawn[q]) in left]
+        for question in new:
+            missing[question].remove(choices[question].index(drawn[question]))
+        if new:
+            terms[seed] = new
+    return terms
+
+
+TERMS = {name: covering(name) for name in master.names()}
+MASTERS = {
+    (name, seed): master.load(name, seed)
+    for name, terms in TERMS.items()
+    for seed in {**terms, "autumn": ()}
+}
+RIGHT, WRONG = (
+    [
+        pytest.param(MASTERS[name, seed], question, place, id=f"{name}-{seed}-{question}-{place}")
+        for name, terms in TERMS.items()
+        for seed, questions in terms.items()
+        for question in questions
+        for place in range(
+            first, len(getattr(answers_of(name), kind)(MASTERS[name, seed].variants)[question])
+        )
+    ]
+    for kind, first in (("right", -1), ("wrong", 0))
+)
 
 
 def run(check, answer, inputs=b"a"):
@@ -322,32 +345,41 @@ def test_the_gate_lets_public_text_through_and_refuses_what_it_cannot_read(tmp_p
 
 
 @pytest.fixture(scope="module")
-def built():
+def otter():
     if not build.OTTER.exists():
         pytest.skip("otter-grader is not installed: make test installs it")
-    return build.build("set-1", "autumn")
+
+
+@pytest.fixture(scope="module", params=master.names())
+def built(request, otter):
+    return build.build(request.param, "autumn")
+
+
+def written(built):
+    return sum(q.manual for q in MASTERS[built.name, "autumn"].questions.values())
 
 
 def test_the_student_notebook_is_for_colab_and_knows_no_otter(built):
-    path = built / "student" / "set-1.ipynb"
+    path = built / "student" / f"{built.name}.ipynb"
     assert "otter" not in path.read_text(encoding="utf-8").lower()
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     first, *rest = notebook.cells
     assert f'%pip install -q "ntklab @ git+{address()}"' in first.source
     code = [cell.source for cell in rest if cell.cell_type == "code"]
-    for question in MASTERS["set-1", "autumn"].graded():
+    for question in MASTERS[built.name, "autumn"].graded():
         (place,) = (k for k, text in enumerate(code) if text.startswith(f"def {question.name}("))
         tree = ast.parse(code[place]).body[0]
         assert [ast.unparse(line) for line in tree.body[1:]] == ["..."]
-        assert code[place + 1] == f'coursework.check("set-1", "{question.name}", {question.name})'
-    assert sum("Type your answer here" in cell.source for cell in rest) == 2
+        name = question.name
+        assert code[place + 1] == f'coursework.check("{built.name}", "{name}", {name})'
+    assert sum("Type your answer here" in cell.source for cell in rest) == written(built)
     assert not any(cell.metadata for cell in notebook.cells)
     assert not any(cell.get("outputs") for cell in notebook.cells)
 
 
 def test_the_zip_for_gradescope_pins_its_python_and_closes_its_tests(built):
-    with zipfile.ZipFile(built / "gradescope" / "set-1.zip") as archive:
+    with zipfile.ZipFile(built / "gradescope" / f"{built.name}.zip") as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
     assert f"python={master.PYTHON_VERSION}\n" in texts["environment.yml"]
     assert f"ntklab @ git+{address()}" in texts["environment.yml"]
@@ -355,7 +387,7 @@ def test_the_zip_for_gradescope_pins_its_python_and_closes_its_tests(built):
     assert texts["setup.sh"].rstrip().endswith("chmod -R go-rwx /autograder/source")
     settings = json.loads(texts["otter_config.json"])
     assert settings["show_hidden"] is False and settings["show_stdout"] is False
-    for question in MASTERS["set-1", "autumn"].graded():
+    for question in MASTERS[built.name, "autumn"].graded():
         test = (built / "tests" / f"{question.name}.py").read_text(encoding="utf-8")
         assert texts[f"tests/{question.name}.py"] == test
         assert test.count("hidden=True") == sum(t.hidden for t in question.tests)
@@ -363,15 +395,15 @@ def test_the_zip_for_gradescope_pins_its_python_and_closes_its_tests(built):
 
 
 def test_an_instructors_page_has_every_solution_and_rubric(built):
-    notebook = nbformat.read(built / "instructor" / "set-1.ipynb", as_version=4)
+    notebook = nbformat.read(built / "instructor" / f"{built.name}.ipynb", as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells)
-    assert text.count("*Rubric.*") == 2
-    for question in MASTERS["set-1", "autumn"].graded():
+    assert text.count("*Rubric.*") == written(built)
+    for question in MASTERS[built.name, "autumn"].graded():
         assert f"def {question.name}(" in text
         assert all(f"def {test.name}(" in text for test in question.tests)
 
 
-def test_the_tree_to_publish_has_the_terms_constants_and_no_master(built, tmp_path):
+def test_the_tree_to_publish_has_the_terms_constants_and_no_master(otter, tmp_path):
     with pytest.raises(Obstacle, match="must be a new folder"):
         public_tree.write_tree(ROOT, "autumn")
     with pytest.raises(Obstacle, match="must not lie in the repository"):
