@@ -187,9 +187,15 @@ def _code_link(
     app: Sphinx, env: BuildEnvironment, entry: ledger.Result, text: str
 ) -> nodes.reference:
     module, name = entry.function.__module__, entry.function.__name__
-    page = app.builder.get_relative_uri(env.docname, f"_modules/{module.replace('.', '/')}")
+    page = f"_modules/{module.replace('.', '/')}"
+    # Of the builders only those of a site write the pages with the code; others lead there.
+    within = app.builder.format == "html" and app.builder.name not in ("epub", "singlehtml")
+    if within:
+        address = app.builder.get_relative_uri(env.docname, page)
+    else:
+        address = f"{app.config.html_baseurl}{page}.html"
     code = nodes.literal(text=text)
-    return nodes.reference("", "", code, internal=True, refuri=f"{page}#{name}")
+    return nodes.reference("", "", code, internal=within, refuri=f"{address}#{name}")
 
 
 def link(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ntklab
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
@@ -65,6 +66,8 @@ def _derive(_app: Sphinx, config: Config) -> None:
     site = address(config).site
     config.html_baseurl = site
     config.ogp_site_url = site
+    # What an EPUB and a title page state is the library's.
+    config.version = config.release = ntklab.__version__
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
