@@ -1,6 +1,7 @@
 """Rows of Jacobians and their products, for models of many kinds, against stored Jacobians."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from ntklab import jacobians, models
 from ntklab.networks import mlp
+from ntklab.statistics import fit_power_law
 from ntklab.tangent_kernel import empirical_ntk, ntk_vector_product
 
 FLOAT = jnp.result_type(float)
@@ -361,6 +363,76 @@ def test_signals_are_computed_once_and_half_of_the_blocks(monkeypatch):
     rows.clear()
     empirical_ntk(network.apply, params, x, x)
     assert rows == [160, 160] and starts[-1] == 100
+
+
+def multiplications(jaxpr):
+    """Of the matrix products in a program, loops with all their turns."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            (left, _), _ = eqn.params["dimension_numbers"]
+            summed = (eqn.invars[0].aval.shape[axis] for axis in left)
+            total += math.prod(eqn.outvars[0].aval.shape) * math.prod(summed)
+        times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        for value in eqn.params.values():
+            for part in value if isinstance(value, tuple | list) else [value]:
+                inner = getattr(part, "jaxpr", part)
+                total += times * multiplications(inner) if hasattr(inner, "eqns") else 0
+    return total
+
+
+# Points, width and hidden layers: where the products of pairs decide, and where the signals do.
+SIZES = {
+    "points": [(4096, 32, 2), (8192, 32, 2), (16384, 32, 2)],
+    "width": [(8192, 32, 2), (8192, 64, 2), (8192, 128, 2)],
+    "depth": [(8192, 64, 2), (8192, 64, 4), (8192, 64, 8)],
+    "width of few points": [(64, 256, 2), (64, 512, 2), (64, 1024, 2)],
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("grown", "least", "most"), [
+    ("points", 1.85, 2), ("width", 0.9, 1), ("depth", 0.9, 1), ("width of few points", 1.7, 2),
+])  # fmt: skip
+def test_cost_grows_as_theory_says(grown, least, most):
+    """N²/2 · (d + 2mL) multiplications for pairs, and for the signals at each point one a parameter
+    forwards and, between hidden layers, one back.
+    """
+    d = 16
+
+    def counted(n, m, depth):
+        network = mlp((*[m] * depth, 1))
+        params = jax.eval_shape(lambda key: network.init(key, d), jax.random.key(0))
+        kernel = jax.make_jaxpr(lambda params, x: empirical_ntk(network.apply, params, x))
+        return multiplications(kernel(params, jax.ShapeDtypeStruct((n, d), FLOAT)).jaxpr)
+
+    def theory(n, m, depth):
+        # Blocks on the diagonal are computed whole.
+        pairs = n**2 / 2 * (1 + 1 / -(-n // jacobians.BLOCK))
+        return pairs * (d + 2 * m * depth) + n * (d * m + 2 * (depth - 1) * m**2 + m)
+
+    sizes = SIZES[grown]
+    axis = 0 if grown == "points" else 1 if grown.startswith("width") else 2
+    costs = [[counted(*size)] for size in sizes]
+    exponent = fit_power_law([size[axis] for size in sizes], costs).exponent
+    assert least < exponent < most + 0.01
+    np.testing.assert_allclose(np.ravel(costs), [theory(*size) for size in sizes], rtol=0.01)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("n", "m", "d", "outputs"), [
+    (2000, 256, 64, 1), (4000, 128, 64, 1), (4000, 1024, 784, 1), (1000, 256, 64, 4),
+])  # fmt: skip
+def test_temporary_memory_is_that_of_result_and_signals(n, m, d, outputs):
+    """Three hidden layers: what enters the four, and the signals behind the three."""
+    network = mlp((m, m, m, outputs))
+    params = jax.eval_shape(lambda key: network.init(key, d), jax.random.key(0))
+    program = compiled(network.apply, params, jax.ShapeDtypeStruct((n, d), FLOAT))
+    taken = program.memory_analysis()
+    result = n**2 * outputs**2 * FLOAT.itemsize
+    signals = n * (d + 3 * m + 3 * m * outputs) * FLOAT.itemsize
+    assert taken.output_size_in_bytes - result < 100  # and whether it is finite
+    assert taken.temp_size_in_bytes <= 1.2 * (result + signals)
 
 
 # --- rows that see each other ---------------------------------------------------------------------

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse.linalg
+from benchmark import worker
 from jax.sharding import Mesh, PartitionSpec
 from ntklab.networks import mlp
 from ntklab.operators import (
@@ -347,7 +348,7 @@ def test_a_line_of_progress(capsys, no_hook):
 def test_a_stored_kernel_is_the_kernel(tmp_path, block_size, dtype):
     """Of one and two sets of points, and of several outputs; exactly symmetric."""
     x, y = X.astype(dtype), X[:7].astype(dtype) + 1
-    network = mlp((8, 2))
+    network = mlp((8, 8, 2))
     params = network.init(jax.random.key(0), 3, dtype=dtype)
     outputs = lambda a, b: empirical_ntk(network.apply, params, a, b)  # noqa: E731
     rounding = 100 * float(jnp.finfo(dtype).eps)
@@ -369,6 +370,13 @@ def test_a_stored_kernel_is_the_kernel(tmp_path, block_size, dtype):
                 path.name,
                 f"{path.name}.json",
             }
+
+
+def test_a_stored_kernel_is_symmetric_where_rounding_is_not(tmp_path):
+    rounded = lambda a, b: a @ b.T + 1e-6 * jnp.arange(len(a), dtype=a.dtype)[:, None]  # noqa: E731
+    found = stored_kernel(tmp_path / "k.npy", rounded, X, block_size=20)
+    np.testing.assert_array_equal(found, found.T)
+    np.testing.assert_allclose(found, X @ X.T, rtol=0, atol=1e-4)
 
 
 KILLED = """
@@ -503,6 +511,20 @@ def test_memory_estimates():
     assert large.result == 4096**2 * 4
     assert large.temporary < 0.2 * large.result
     assert large.temporary < 8 * small.temporary
+
+
+@pytest.mark.once
+def test_an_estimate_is_what_a_process_grows_by():
+    """By a tenth more or less, of 150 MB; what is freed is taken again, of what others left."""
+    network, points = mlp((32, 32, 1)), np.zeros((6000, 8), np.float32) + 1
+    params = network.init(jax.random.key(0), 8, dtype=jnp.float32)
+    kernel = lambda params, x: empirical_ntk(network.apply, params, x)  # noqa: E731
+    estimate = memory_estimate(kernel, params, points)
+    program = jax.jit(kernel).lower(params, points).compile()
+    grown = worker.memory(lambda: program(params, points))
+    if grown is None:
+        pytest.skip("nobody counts the memory of a process here")
+    assert grown == pytest.approx(estimate.result + estimate.temporary, rel=0.2)
 
 
 @pytest.mark.parametrize(
