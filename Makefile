@@ -26,7 +26,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 LOCK = $(COMPILE) pyproject.toml --extra book
 
 .DEFAULT_GOAL := help
-.PHONY: help env book serve notebooks tries test fix problem-sets public-tree grade experiments benchmark \
+.PHONY: help env book pdf serve notebooks tries test fix problem-sets public-tree grade experiments benchmark \
   lock canary adopt publish clean
 
 help: ## list these commands
@@ -51,6 +51,9 @@ $(READY): $(PINNED) pyproject.toml lib/ntklab/__init__.py
 
 book: env ## execute the notebooks that changed, render the site to _build/html
 	@$(BIN)/python tools/book.py
+
+pdf: env ## print the rendered site, page by page and as a book, to _build/html/paper
+	@PYTHONPATH=tools $(BIN)/python -m paper pdf
 
 serve: env ## show the rendered site (PORT=8000)
 	@test -f _build/html/index.html || { echo "make serve: run make book first" >&2; exit 1; }

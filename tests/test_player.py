@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from ntklab import figures, player
 from ntklab.player import Explorer, Player, explore
+from paper.pages import BROWSERS
 from PIL import Image
 
 pytestmark = pytest.mark.once  # nothing here depends on the floating-point mode
@@ -437,9 +438,7 @@ def test_explore_needs_a_figure():
 
 @pytest.fixture(scope="module")
 def browser():
-    path = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         missing = "no Chromium on PATH to move the player in"
         if os.environ.get("CI"):

@@ -453,7 +453,8 @@ def test_without_a_browser_its_tests_fail_where_changes_are_checked(
     )
     report = tmp_path / "report.xml"
     # Loading the plugins of the unit tests takes longer than the tests.
-    variables |= {"PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("tests", "tools"))
+    variables |= {"PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, *check.PYTEST, "-c", "/dev/null", f"--junitxml={report}", str(tmp_path)],
         cwd=tmp_path,

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
+from paper.pages import BROWSERS
 from playwright.sync_api import (
     Browser,
     ElementHandle,
@@ -32,7 +33,6 @@ from playwright.sync_api import (
 pytestmark = pytest.mark.site
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DESK, TELEPHONE = (1280, 900), (390, 844)  # in CSS pixels
 # From one view to the next either the width or the mode changes: laying out a page full of formulas
 # anew takes most of the time.

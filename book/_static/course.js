@@ -1,11 +1,17 @@
-// Paper shows what a screen would on a click: every proof, hint and solution.
+// Paper is white, and shows what a screen would on a click: every proof, hint and solution.
 window.addEventListener("beforeprint", () => {
+  const page = document.documentElement;
+  page.dataset.themeAfterPrint ??= page.dataset.theme;
+  page.dataset.theme = "light";
   for (const details of document.querySelectorAll("details:not([open])")) {
     details.open = true;
     details.dataset.closeAfterPrint = "";
   }
 });
 window.addEventListener("afterprint", () => {
+  const page = document.documentElement;
+  page.dataset.theme = page.dataset.themeAfterPrint ?? page.dataset.theme;
+  delete page.dataset.themeAfterPrint;
   for (const details of document.querySelectorAll("details[data-close-after-print]")) {
     details.open = false;
     delete details.dataset.closeAfterPrint;

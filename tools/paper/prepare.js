@@ -1,0 +1,120 @@
+// Makes of a page of the site what stands on paper, and tells what it is made of.
+
+// How many frames of a player are shown.
+const FRAMES = 6;
+
+const settled = async () => {
+  await window.MathJax?.startup?.promise;
+  await document.fonts.ready;
+  await Promise.allSettled([...document.querySelectorAll("article img")].map(image => {
+    image.loading = "eager";
+    return image.decode();
+  }));
+};
+
+// Frames of a player side by side, each over the values of its handles.
+function layOut(player) {
+  const frames = [...player.querySelectorAll(".ntk-frame")];
+  const count = Math.min(FRAMES, frames.length);
+  const chosen = new Set();
+  for (let k = 0; k < count; k++)
+    chosen.add(count > 1 ? Math.round((k * (frames.length - 1)) / (count - 1)) : 0);
+  const sheet = document.createElement("div");
+  sheet.className = "course-frames";
+  for (const place of chosen) {
+    const figure = document.createElement("figure");
+    const frame = frames[place].cloneNode();
+    frame.hidden = false;
+    const label = document.createElement("figcaption");
+    label.textContent = frame.alt;
+    figure.append(frame, label);
+    sheet.append(figure);
+  }
+  frames.forEach(frame => frame.remove());
+  player.prepend(sheet);
+  player.style.maxWidth = "none";
+  player.querySelectorAll(".ntk-controls, script, style").forEach(part => part.remove());
+}
+
+// What is too wide gets smaller letters. What is too wide even so is a fault.
+function fit(article) {
+  const scale = (element, ratio) => {
+    const style = getComputedStyle(element);
+    element.style.fontSize = `${parseFloat(style.fontSize) * ratio}px`;
+  };
+  let smallest = 1;
+  for (const box of article.querySelectorAll("mjx-container")) {
+    const math = box.firstElementChild;
+    const displayed = box.getAttribute("display") === "true";
+    const around = displayed ? box : box.closest("p, li, td, dd, h1, h2, h3, figcaption, div");
+    const ratio = around.clientWidth / math.getBoundingClientRect().width;
+    if (ratio < 1 && around.clientWidth) {
+      scale(box, ratio * 0.99);
+      smallest = Math.min(smallest, ratio);
+    }
+  }
+  for (const table of article.querySelectorAll("table")) {
+    for (let k = 0; k < 12; k++) {
+      const room = table.parentElement.getBoundingClientRect().right;
+      if (table.getBoundingClientRect().right <= room + 1) break;
+      scale(table, 0.93);
+    }
+  }
+  return smallest;
+}
+
+function tooWide(article) {
+  const edge = article.getBoundingClientRect().right + 1;
+  const wide = [...article.querySelectorAll("*:not(svg *, mjx-assistive-mml, mjx-assistive-mml *)")].filter(element => {
+    const box = element.getBoundingClientRect();
+    return box.width && box.right > edge;
+  });
+  return wide
+    .filter(element => !wide.some(other => other !== element && element.contains(other)))
+    .map(element => `${element.tagName} ${element.textContent.trim().slice(0, 60)}`);
+}
+
+// A PDF knows a place by a link to it from its own page.
+function nameEveryPlace(article) {
+  const links = document.createElement("div");
+  links.hidden = true;
+  for (const element of article.querySelectorAll("[id]:not(mjx-container *, svg *)")) {
+    const link = document.createElement("a");
+    link.href = `#${element.id}`;
+    links.append(link);
+  }
+  document.body.append(links);
+}
+
+function texOf() {
+  const formulas = [...(window.MathJax?.startup?.document?.math ?? [])];
+  return new Map(formulas.map(formula => [formula.typesetRoot, formula.math]));
+}
+
+// The headings, with TeX for formulas, and where they stand.
+function headings(article) {
+  const tex = texOf();
+  const text = node => {
+    if (tex.has(node)) return `\\(${tex.get(node)}\\)`;
+    if (node.nodeType === Node.TEXT_NODE) return node.data;
+    if (node.matches?.(".headerlink")) return "";
+    return [...node.childNodes].map(text).join("");
+  };
+  return [...article.querySelectorAll("h1, h2, h3")].map(heading => ({
+    level: Number(heading.tagName[1]),
+    text: text(heading).replace(/\s+/g, " ").trim(),
+    place: heading.closest("section")?.id ?? "",
+  }));
+}
+
+async () => {
+  await settled();
+  // As before any printing: light, and open.
+  window.dispatchEvent(new Event("beforeprint"));
+  const article = document.querySelector("article");
+  article.querySelectorAll(".ntk-player").forEach(layOut);
+  await settled();
+  const smallest = fit(article);
+  nameEveryPlace(article);
+  return { headings: headings(article), smallest, wide: tooWide(article) };
+};
