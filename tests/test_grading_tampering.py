@@ -149,10 +149,185 @@ HOSTILE = {
     "lone surrogate": "x = '\ud800'",
     "injection": "def q1(x): raise type('<script>', (Exception,), {})('=cmd()\x1b[2J')",
     "recursion": "import sys; sys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
+    "printed as feedback": """
+        import os, sys
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__): print('{"score": 100}', file=stream, flush=True)
+        for fd in (0, 1, 2): os.write(fd, b'q1: 2 of 2')
+        """,
+    "questions to nobody": "x = input('a')",
+    "huge integer": "x = 10 ** 10 ** 8",
+    "huge integer returned": "def q1(x): return 10 ** 5000",
+    "not a number": "import numpy as np\ndef q1(x): return np.full(np.shape(x), np.nan)",
+    "payload in a NaN": "import struct\ndef q1(x): return struct.unpack('<d', b'\\x01secret\\x7f')[0] if 0 else struct.unpack('<d', b'secret\\xf8\\x7f')[0]",
+    "endless representation": """
+        class Deep:
+            def __repr__(self): return repr(self)
+            __str__ = __float__ = __index__ = __repr__
+        def q1(x): return Deep()
+        """,
+    "array of itself": """
+        class Deep:
+            def __array__(self, *a, **k): return __import__('numpy').asarray(self)
+        def q1(x): return Deep()
+        """,
+    "lying shape": """
+        import numpy as np
+        class Liar(np.ndarray):
+            shape = property(lambda self: (4,))
+            ndim = size = property(lambda self: 2**62)
+            def tobytes(self, *a): return b'0' * 2**20
+            def __array__(self, *a, **k): return np.zeros(4, complex)
+        def q1(x): return np.zeros(3).view(Liar)
+        """,
+    "lying length": """
+        class Long:
+            def __len__(self): return 10**18
+            def __getitem__(self, k): return self
+        def q1(x): return Long()
+        """,
+    "lying class": """
+        class Liar:
+            __class__ = property(lambda self: float)
+            def __float__(self): raise SystemExit
+        def q1(x): return Liar()
+        """,
+    "lying tuple": """
+        class Endless(tuple):
+            def __iter__(self):
+                while True: yield 9.0
+        def q1(x): return Endless()
+        """,
+    "too many values": "def q1(x): return (9.0,) * 10**6",
+    "many dimensions": "import numpy as np\ndef q1(x): return np.full((1,) * 32, 9.0)",
+    "array at address 0": """
+        class Wild:
+            __array_interface__ = {'shape': (4,), 'typestr': '<f8', 'data': (8, False), 'version': 3}
+        def q1(x): return Wild()
+        """,
+    "lying exception": """
+        class Meta(type):
+            __mro__ = property(lambda cls: [cls] * 3)
+            __module__ = __name__ = 'builtins'
+        def q1(x): raise Meta('Error', (Exception,), {})()
+        """,
+    "exception that is no exception": "def q1(x):\n    class A(BaseException): pass\n    raise A",
+    "abort": "import os; os.abort()",
+    "fault handler": "import faulthandler; faulthandler.enable(); faulthandler._sigsegv()",
+    "stack overflow in C": "import sys; sys.setrecursionlimit(10**8)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)",
+    "stopped by itself": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+    "kill the judge": "import os, signal\nfor p in (1, os.getppid()): os.kill(p, signal.SIGKILL)",
+    "a thread that stays": """
+        import threading
+        def spin():
+            global q1
+            while True:
+                def q1(x): return float('nan')
+        threading.Thread(target=spin, daemon=True).start()
+        """,
+    "at the exit": "import atexit, os; atexit.register(os.system, 'sleep 100')",
+    "time bomb": """
+        import os
+        class Bomb:
+            def __del__(self): os._exit(0)
+        def q1(x):
+            Bomb()
+            return 9.0
+        """,
+    "no garbage collected": "import gc; gc.disable(); gc.set_threshold(0)\nfor _ in range(10**5): a = []; a.append(a)",
+    "runner rewritten": """
+        import gc, types
+        for f in gc.get_objects():
+            if type(f) is types.FunctionType and f.__name__ in ('called', 'class_code'):
+                f.__code__ = (lambda *a: (35, b'')).__code__
+        """,
+    "builtins gone": "import builtins; builtins.__dict__.clear()",
+    "modules gone": "import sys; sys.modules.clear()",
+    "names gone": "import sys; sys.modules['__main__'] = None; q1 = None; del q1",
+    "traced": "import sys; sys.settrace(lambda *a: 1 / 0); sys.setprofile(lambda *a: None)",
+    "frames of the runner": """
+        import sys
+        frame = sys._getframe()
+        while frame:
+            if 'channel' in frame.f_locals:
+                frame.f_locals['channel'].send(1e18, 17, 1, bytes(4))
+            frame = frame.f_back
+        """,
+    "half a frame": """
+        import os, struct
+        for fd in range(3, 30):
+            try: os.write(fd, struct.pack('<4sBQI', b'ntk1', 32, 0, 1000) + b'0' * 500)
+            except OSError: pass
+        """,
+    "timer that rings on": """
+        import signal
+        def ring(*_): raise KeyboardInterrupt
+        signal.signal(signal.SIGVTALRM, ring)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.001, 0.001)
+        """,
+    "unseen children": """
+        import os, signal, time
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while True:
+            if not os.fork():
+                end = time.monotonic() + 0.05
+                while time.monotonic() < end: pass
+                os._exit(0)
+            time.sleep(0.05)
+        """,
+    "pipes full": """
+        import fcntl, os
+        keep = []
+        while True:
+            a, b = os.pipe(); keep.append(a)
+            os.set_blocking(b, False)
+            try: fcntl.fcntl(b, 1031, 1 << 20)
+            except OSError: pass
+            try:
+                while True: os.write(b, bytes(1 << 16))
+            except BlockingIOError: pass
+        """,
+    "sockets full": "import socket\nkeep = []\nwhile True:\n    a, b = socket.socketpair(); keep += [a, b]; a.setblocking(False); a.send(bytes(10**5))",
+    "empty files": "import os\nn = 0\nwhile True:\n    os.close(os.open(f'{n}', os.O_CREAT)); n += 1",
+    "shared memory": "open('/dev/shm/a', 'wb').write(bytes(64 << 20))",
+    "memory of maps": "import mmap\nkeep = []\nwhile True: keep.append(mmap.mmap(-1, 64 << 20)); keep[-1].write(bytes(64 << 20))",
+    "memory of arrays": "import numpy as np\nkeep = []\nwhile True: keep.append(np.ones(2**23))",
+    "memory of texts": "x = 'x'\nwhile True: x += x",
+    "endless recursion of a parser": "import ast; ast.literal_eval('-' * 10**6 + '1')",
+    "many signs in a row": "x = " + "-" * 10**5 + "1",
+    "long sum": "x = " + "+".join(["1"] * 10**5),
+    "many names": "\n".join(f"x{n} = {n}" for n in range(10**5)),
+    "slow pattern": "import re; re.match('(a+)+$', 'a' * 40 + 'b')",
+    "magic after spaces": "x = (\n" + " " * 10**5 + "\n%",
+    "lowest priority": "import os; os.nice(19)",
+    "higher priority": "import os; os.nice(-20)",
+    "everything removed": "import shutil; shutil.rmtree('/', ignore_errors=True)",
+    "place gone": "import os; os.mkdir('a'); os.chdir('a'); os.rmdir('a'); os.environ.clear()",
+    "child that keeps the pipes": "import os, time\nif not os.fork():\n    os.setsid(); time.sleep(10**4)",
+    "result files": """
+        import os
+        for place in ('/autograder/results/results.json', '/submission/results.json', 'results.json', '/judge/x'):
+            try:
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                open(place, 'w').write('{"score": 100, "tests": []}')
+            except OSError: pass
+        """,
+    "otter's names": """
+        import sys, types
+        otter = types.ModuleType('otter'); otter.Notebook = lambda *a, **k: None
+        sys.modules['otter'] = sys.modules['otter.test_files'] = otter
+        grader = check_results_ = 100
+        """,
     "threads": "import threading, time\nfor _ in range(500): threading.Thread(target=time.sleep, args=[99]).start()",
 }
 # They end or spoil processes in ways that cost the others, too.
-COSTLY = {"fork bomb", "closed pipes", "threads"}
+COSTLY = {
+    "fork bomb",
+    "closed pipes",
+    "threads",
+    "runner rewritten",
+    "frames of the runner",
+    "timer that rings on",
+}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -230,6 +405,132 @@ PROBES = {
                 except OSError: pass
             return hits
         """,
+    "its own memory": f"""
+        import os
+        # The pattern is kept shifted by one, so that looking for it does not put it there.
+        decoy = {"".join(chr(ord(c) + 2) for c in CANARY)!r}.encode()
+        shifted = {"".join(chr(ord(c) + 1) for c in CANARY)!r}.encode()
+        up = bytes((n + 1) % 256 for n in range(256))
+        def count(table, pattern):
+            hits = 0
+            with open('/proc/self/maps') as maps, open('/proc/self/mem', 'rb', 0) as memory:
+                for line in maps:
+                    bounds, rights = line.split()[:2]
+                    low, high = (int(n, 16) for n in bounds.split('-'))
+                    if 'r' not in rights or 'w' not in rights: continue
+                    try:
+                        memory.seek(low)
+                        hits += (memory.read(min(high - low, 1 << 28)).translate(table)).count(pattern)
+                    except (OSError, ValueError, OverflowError): pass
+            return hits
+        def found():
+            if not os.path.exists('/proc/self'): return 0
+            # That it sees anything: the decoy stands there as it is.
+            return count(up, shifted) if count(None, decoy) else 99
+        """,
+    "memory of others": """
+        import os
+        def found():
+            hits = 0
+            if not os.path.exists('/proc/self'): return 0
+            for process in filter(str.isdigit, os.listdir('/proc')):
+                if int(process) == os.getpid(): continue
+                for what in ('mem', 'environ', 'maps', 'fd/0', 'root/etc/passwd', 'cwd/x', 'fd'):
+                    place = f'/proc/{process}/{what}'
+                    try: hits += bool(os.listdir(place) if what == 'fd' else open(place, 'rb').read(10))
+                    except OSError: pass
+            return hits
+        """,
+    "descriptors": """
+        import os, stat
+        def found():
+            hits, pipes = 0, 0
+            for fd in range(1000):
+                try: is_ = os.fstat(fd)
+                except OSError: continue
+                null = stat.S_ISCHR(is_.st_mode) and is_.st_rdev == os.makedev(1, 3)
+                pipes += stat.S_ISFIFO(is_.st_mode)
+                hits += not null and not stat.S_ISFIFO(is_.st_mode)
+            return hits + (pipes != 2)
+        """,
+    "command lines": f"""
+        import os
+        def found():
+            hits = 0
+            if not os.path.exists('/proc/self'): return 0
+            for process in filter(str.isdigit, os.listdir('/proc')):
+                try: text = open(f'/proc/{{process}}/cmdline').read()
+                except OSError: continue
+                hits += {str(Path(__file__).parents[1])!r} in text or '/tmp/' in text or 'secret' in text
+            return hits
+        """,
+    "terminals": """
+        import os, fcntl
+        def found():
+            hits = 0
+            for place in ('/dev/ptmx', '/dev/pts/ptmx', '/dev/tty', '/dev/console', '/dev/kmsg', '/dev/mem', '/dev/sda'):
+                try: os.open(place, os.O_RDWR); hits += 1
+                except OSError: pass
+            try: os.openpty(); hits += 1
+            except OSError: pass
+            return hits
+        """,
+    "devices made": """
+        import os, stat
+        def found():
+            hits = 0
+            for kind, device in ((stat.S_IFBLK, os.makedev(8, 0)), (stat.S_IFCHR, os.makedev(1, 1))):
+                try: os.mknod('device', kind | 0o666, device); hits += 1
+                except OSError: pass
+            return hits
+        """,
+    "the kernel's switches": """
+        import os
+        def found():
+            hits = 0
+            for place in ('/proc/sysrq-trigger', '/proc/sys/kernel/core_pattern', '/proc/sys/vm/drop_caches',
+                          '/proc/kcore', '/proc/self/oom_score_adj', '/proc/kmsg', '/sys/power/state'):
+                try:
+                    file = os.open(place, os.O_WRONLY if place != '/proc/kcore' else os.O_RDONLY)
+                    if 'oom' in place: os.write(file, b'-1000')
+                    hits += 1
+                except OSError: pass
+            return hits
+        """,
+    "programs of root": """
+        import ctypes, os, subprocess
+        def found():
+            hits = 0
+            for program in ('su', 'sudo', 'mount', 'passwd', 'newgrp', 'chsh', 'pkexec', 'bwrap'):
+                for place in ('/usr/bin', '/bin', '/usr/sbin'):
+                    path = os.path.join(place, program)
+                    if not os.path.exists(path): continue
+                    done = subprocess.run([path, '-c', 'id -u'] if program == 'su' else [path, '--version'],
+                                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
+                    hits += done.stdout.strip() == '0'
+            libc = ctypes.CDLL(None)  # no new privileges, and nothing in the bounding set
+            return hits + (libc.prctl(39, 0, 0, 0, 0) != 1) + sum(libc.prctl(23, n, 0, 0, 0) == 1 for n in range(41))
+        """,
+    "the judge's packages": """
+        import importlib.util
+        def found():
+            hits = 0
+            for name in ('grading.judge', 'grading.questions', 'problem_sets', 'project', 'otter'):
+                try: hits += importlib.util.find_spec(name) is not None
+                except ModuleNotFoundError: pass
+            return hits
+        """,
+    "the network": """
+        import urllib.request, subprocess
+        def found():
+            hits = 0
+            for call in (lambda: urllib.request.urlopen('http://127.0.0.1:8000', timeout=1),
+                         lambda: subprocess.run(['bash', '-c', 'echo > /dev/tcp/127.0.0.1/22'], check=True,
+                                                stderr=subprocess.DEVNULL)):
+                try: call(); hits += 1
+                except Exception: pass
+            return hits
+        """,
     "frames of the judge": f"""
         import sys, gc
         def found():
@@ -274,6 +575,51 @@ ODD = {
         4,
     ),
     "in place": (notebook(RIGHT, "def q2(x):\n    x *= x\n    return x"), "ok", 4),
+    "a name in wide letters": (notebook("def \uff51\uff11(x): return x**2", SECOND), "ok", 4),
+    "100,000 cells": (notebook(*["1"] * 100_000), "malformed", 0),
+    "100,000 empty cells": (notebook(*[""] * 100_000), "malformed", 0),
+    "duplicate keys": (
+        notebook(RIGHT, SECOND).replace(b'"cells":', b'"cells": [1, 2], "cells":', 1),
+        "ok",
+        4,
+    ),
+    "an integer of a million digits": (
+        notebook(RIGHT).replace(b'"nbformat": 4', b'"nbformat": ' + b"9" * 10**6),
+        "malformed",
+        0,
+    ),
+    "not a number in JSON": (
+        notebook(RIGHT, SECOND).replace(b'"nbformat": 4', b'"nbformat": NaN'),
+        "ok",
+        4,
+    ),
+    "a byte order mark": (b"\xef\xbb\xbf" + notebook(RIGHT, SECOND), "ok", 4),
+    "format 3": (
+        json.dumps(
+            {"worksheets": [{"cells": [{"cell_type": "code", "input": [RIGHT, SECOND]}]}]}
+        ).encode(),
+        "ok",
+        4,
+    ),
+    "a reference in its metadata": (
+        notebook(RIGHT, SECOND).replace(
+            b'"name": "odd"', b'"name": "!!python/object/apply:os._exit [0]", "a": "*b", "<<": "&b"'
+        ),
+        "ok",
+        4,
+    ),
+    "a large output": (
+        notebook(RIGHT, SECOND).replace(
+            b'"outputs": []', b'"outputs": ["' + b"x" * (4 << 20) + b'"]', 1
+        ),
+        "ok",
+        4,
+    ),
+    "an answer for each kind of end": (
+        notebook("import os\ndef q1(x): os._exit(0)", "import os; os._exit(0)", SECOND),
+        "partial",
+        2,
+    ),
     "a deleted cell": (notebook(RIGHT), "partial", 2),
     "nothing right": (notebook("def q1(x): return 0.0"), "wrong", 0),
     "no notebook": (b"\x00\xff", "malformed", 0),

@@ -9,7 +9,7 @@ from time import monotonic
 from project import BUILD, Obstacle, run_tool
 
 from grading import batch, judge, questions, submissions
-from grading.sandbox import CACHE, Limits, missing
+from grading.sandbox import CACHE, Limits, missing, readable
 
 
 def built(name: str) -> Path:
@@ -50,9 +50,10 @@ def main() -> int:
         raise Obstacle(cause)
     if not place or not out:
         raise Obstacle("say SET=set-1 IN=folder or zip, OUT=folder [CANVAS=export.csv]")
-    for path in (Path(place), Path(out)):
-        if path.resolve().is_relative_to("/usr"):
-            raise Obstacle(f"{path} is under /usr, which a submission can read")
+    for path in (Path(place), Path(out), BUILD):
+        for open_place in readable():
+            if path.resolve().is_relative_to(open_place):
+                raise Obstacle(f"{path} is under {open_place}, which a submission can read")
     if canvas and not Path(canvas).is_file():
         raise Obstacle(f"CANVAS must be Canvas' export, got {canvas}")
     folder, limits = built(name), Limits()

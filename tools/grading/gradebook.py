@@ -144,7 +144,11 @@ def _column(head: list[str], points: list[str], title: str, possible: float) -> 
 
     wanted = simple(title)
     names = [simple(name.rpartition(" (")[0] or name) for name in head]
-    found = [place for place, name in enumerate(names) if name in (wanted, f"problem{wanted}")]
+    found = [
+        place
+        for place, name in enumerate(names)
+        if name in (wanted, f"problem{wanted}") or simple(head[place]) == wanted
+    ]
     if len(found) != 1:
         many = "no column" if not found else f"{len(found)} columns"
         raise Obstacle(

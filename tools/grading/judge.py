@@ -173,13 +173,16 @@ class Examination:
 
     def _cells(self, box: Sandbox) -> Iterator[int]:
         """The cells as they begin, until all have run."""
-        deadline = min(monotonic() + self.limits.notebook, self._ends)
+        ends = min(monotonic() + self.limits.notebook, self._ends)
+        deadline = ends
         skip = struct.pack(f"<{len(self.skipped)}I", *sorted(self.skipped))
         box.channel.send(deadline, protocol.START, 0, skip)
         for _ in range(self.limits.cells + 1):
             kind, number, payload = box.channel.receive(deadline, protocol.ANSWERS)
             if kind == protocol.CELL and number < self.limits.cells and not payload:
                 box.allow(self.limits.cell)
+                # One that works no more, but waits or has stopped itself, loses only itself.
+                deadline = min(monotonic() + self.limits.patience * self.limits.cell, ends)
                 yield number
             elif kind == protocol.MALFORMED and not payload:
                 causes = {1: "no notebook can be read in it", 2: "it has too many cells"}
@@ -358,7 +361,6 @@ def grade(
         place = Path(folder, "notebook")
         place.write_bytes(content)
         place.chmod(0o444)
-        Path(folder).chmod(0o755)
         with Examination(place, limits, slot, core, filling) as examination:
             graded: Grade
             try:

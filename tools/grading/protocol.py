@@ -198,6 +198,7 @@ class Channel:
     """Two pipes, one to read and one to write, neither of which ever blocks beyond a deadline."""
 
     def __init__(self, incoming: int, outgoing: int, largest: int = LARGEST) -> None:
+        # `largest` is for what comes in.
         self.incoming, self.outgoing, self.largest = incoming, outgoing, largest
         os.set_blocking(incoming, False)
         os.set_blocking(outgoing, False)
@@ -237,7 +238,7 @@ class Channel:
 
     def send(self, deadline: float, kind: int, number: int, payload: bytes = b"") -> None:
         """Write a frame."""
-        if len(payload) > self.largest:
+        if len(payload) > LARGEST:
             raise Broken("a frame that is too long")
         rest = memoryview(HEADER.pack(MARK, kind, number, len(payload)) + payload)
         while rest:

@@ -178,7 +178,7 @@ def main() -> None:
     """Run the notebook that lies at its place, then answer calls until the judge is done."""
     limit(*map(int, sys.argv[1:6]))
     statement_seconds, call_seconds, patience = map(float, sys.argv[6:9])
-    most_cells = int(sys.argv[9])
+    most_cells, largest = map(int, sys.argv[9:11])
     # The pipes move away; whatever the student prints or reads is nothing.
     incoming, outgoing = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -220,6 +220,8 @@ def main() -> None:
             kind, answer = protocol.LATE, b""
         except BaseException as error:
             kind, answer = protocol.RAISED, bytes([class_code(error, protocol.EXCEPTIONS)])
+        if len(answer) > largest:
+            kind, answer = protocol.UNUSABLE, b""
         say(kind, number, answer)
 
 

@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 FIRST_USER = 61000
 CACHE = BUILD / "grading" / "cache"
 POLL = 0.1  # seconds between two looks at the memory
+INODE = 1024  # bytes of the kernel's memory that a file takes, be it empty
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class Limits:
     """What a submission may use; sizes in bytes.
 
     `statement` and `call` are soft: they interrupt Python code. `cell`, and `grace` more than
-    `call`, end the process. These are seconds of the processor, of all its processes together,
-    and what waits may wait `patience` times as long. The others are seconds that pass.
+    `call`, end the process. These are seconds of the processor, of all its processes together, and
+    what waits may wait `patience` times as long. The others are seconds that pass. `frame` is for
+    one answer; `judge` (its memory) and `comparing` (seconds on top of `total`) are for the judge
+    itself, which calculates with answers.
     """
 
     statement: float = 5.0
@@ -56,7 +59,10 @@ class Limits:
     scratch: int = 128 << 20
     upload: int = 10 << 20
     cells: int = 1000
-    attempts: int = 4
+    frame: int = 4 << 20
+    attempts: int = 8
+    judge: int = 4 << 30
+    comparing: float = 60.0
 
 
 def missing() -> str | None:
@@ -74,6 +80,11 @@ def missing() -> str | None:
                 f"{program} is not installed (Debian: apt-get install {package}); nothing was run"
             )
     return None
+
+
+def readable() -> list[Path]:
+    """What of this machine every submission can read."""
+    return [Path("/usr"), Path(sys.base_prefix).resolve(), Path(numpy.__path__[0]).parent]
 
 
 def _tree() -> tuple[list[str], list[str], dict[str, str]]:
@@ -157,6 +168,7 @@ def arguments(
         options += ["--bind" if filling else "--ro-bind", str(place), f"/cache/{name}"]
     options += ["--ro-bind", str(notebook), "/submission/notebook.ipynb"]
     options += ["--dev", "/dev", "--size", str(16 << 20), "--perms", "1777", "--tmpfs", "/dev/shm"]
+    options += ["--size", "4096", "--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts"]
     options += ["--size", str(limits.scratch), "--perms", "1777", "--tmpfs", "/tmp"]
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     for name, value in variables.items():
@@ -174,6 +186,7 @@ def arguments(
     command += [str(limits.cpu), str(limits.address), str(limits.processes)]
     command += [str(limits.files), str(limits.file_size)]
     command += [str(limits.statement), str(limits.call), str(limits.patience), str(limits.cells)]
+    command += [str(limits.frame)]
     return options, command
 
 
@@ -196,6 +209,17 @@ def resident(process: int) -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return 0
+
+
+def stored(process: int) -> int:
+    """The bytes of memory that the files hold which a process can write; their names, too."""
+    held = 0
+    for place in ("tmp", "dev/shm"):
+        with contextlib.suppress(OSError):
+            told = os.statvfs(f"/proc/{process}/root/{place}")
+            held += (told.f_blocks - told.f_bfree) * told.f_frsize
+            held += (told.f_files - told.f_ffree) * INODE
+    return held
 
 
 def processor(process: int) -> float:
@@ -240,7 +264,7 @@ class Sandbox:
     def look(self) -> None:
         """Take the memory and the seconds of all its processes."""
         found = list(descendants(self.inside))
-        self.holds = sum(map(resident, found))
+        self.holds = sum(map(resident, found)) + stored(self.inside)
         self.peak = max(self.peak, self.holds)
         self.seconds = max(self.seconds, sum(map(processor, found)))
 
@@ -327,7 +351,7 @@ def sandbox(
         inside = int(json.loads(told)["child-pid"])
         first = os.pidfd_open(inside)
         open_here.append(first)
-        channel = protocol.Channel(answers_read, questions_write)
+        channel = protocol.Channel(answers_read, questions_write, limits.frame)
         box = Sandbox(channel, monitor, first, inside, limits)
         watcher = threading.Thread(target=box.watch, args=[stop], daemon=True)
         watcher.start()

@@ -1,7 +1,7 @@
 """A filter of system calls, as the kernel's small machine reads it: for x86-64 and AArch64.
 
 It allows what NumPy and JAX need and denies what reaches beyond a process: other processes' memory,
-name spaces, mounts, kernel objects that no limit counts, and sockets but those inside the machine.
+name spaces, mounts, and kernel objects that no limit counts, the buffers of sockets among them.
 """
 
 import platform
@@ -12,7 +12,6 @@ NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 LOAD, EQUAL, ABOVE, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 ALLOW, DENY, KILL = 0x7FFF0000, 0x00050000, 0x80000000
 EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
-AF_UNIX = 1
 # clone's flags that make name spaces: mount, cgroup, uts, ipc, user, pid, net, time.
 NAMESPACES = 0x7E020000 | 0x80
 # Of the 32-bit view of an x86-64 kernel, whose numbers would pass by the list.
@@ -93,6 +92,7 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "modify_ldt": (154, None),
     "uselib": (134, None),
 }
+#: No family of sockets: what they buffer is memory of the kernel's, which is nobody's.
 SOCKET, SOCKETPAIR = (41, 198), (53, 199)
 CLONE, CLONE3 = (56, 220), (435, 435)
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
@@ -129,15 +129,13 @@ def program(machine: str | None = None) -> bytes:
     lines.append((EQUAL, 0, 1, CLONE3[column]))
     refuse(ENOSYS)
     lines += [
+        (EQUAL, 1, 0, SOCKET[column]),
+        (EQUAL, 0, 1, SOCKETPAIR[column]),
+        (RETURN, 0, 0, DENY | EAFNOSUPPORT),
         (EQUAL, 0, 3, CLONE[column]),
         (LOAD, 0, 0, FIRST_ARGUMENT),
-        (ANY_BIT, 0, 5, NAMESPACES),
+        (ANY_BIT, 0, 1, NAMESPACES),
         (RETURN, 0, 0, DENY | EPERM),
-        (EQUAL, 1, 0, SOCKET[column]),
-        (EQUAL, 0, 2, SOCKETPAIR[column]),
-        (LOAD, 0, 0, FIRST_ARGUMENT),
-        (EQUAL, 0, 1, AF_UNIX),
         (RETURN, 0, 0, ALLOW),
-        (RETURN, 0, 0, DENY | EAFNOSUPPORT),
     ]
     return b"".join(struct.pack("<HBBI", *line) for line in lines)

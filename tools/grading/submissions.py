@@ -18,7 +18,8 @@ from project import Obstacle
 
 LARGEST_ARCHIVE = 2 << 30  # bytes, all entries together
 MOST_ENTRIES = 20_000
-LARGEST_METADATA = 5 << 20
+LARGEST_METADATA = 256 << 20
+LIST = "submission_metadata.yml"  # Gradescope's
 IGNORED = {"__MACOSX", ".ipynb_checkpoints", ".DS_Store"}
 
 #: name[_LATE]_ID_submission_file, as Canvas names what it hands out.
@@ -60,7 +61,8 @@ class _Refused(Exception):
 def _folder_entries(folder: Path) -> Iterator[_Entry]:
     for parent, folders, names in os.walk(folder, followlinks=False):
         folders[:] = sorted(set(folders) - IGNORED)
-        for name in sorted(set(names) - IGNORED):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in sorted(set(names + links) - IGNORED):
             path = Path(parent, name)
 
             def read(largest: int, path: Path = path) -> bytes:
@@ -148,6 +150,8 @@ def _content(entries: list[_Entry], wanted: str, largest: int, deep: bool = True
         return chosen.read(largest)
     if deep and len(entries) == len(zips) == 1:
         inner = zips[0].read(4 * largest)
+        if inner.count(b"PK\x01\x02") > MOST_ENTRIES:
+            raise _Refused(f"its zip has more than {MOST_ENTRIES} entries")
         try:
             with zipfile.ZipFile(io.BytesIO(inner)) as archive:
                 return _content(list(_archive_entries(archive)), wanted, largest, deep=False)
@@ -165,18 +169,53 @@ class _Metadata(yaml.SafeLoader):  # type: ignore[misc]
         return super().compose_node(parent, index)
 
 
-def _gradescope(entry: _Entry) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Who handed in each submission: its folder, then name and identifiers."""
+def _submitters(text: str) -> Iterator[tuple[str, str]]:
+    """Of each submission its folder, and the lines of the list that say who handed it in.
+
+    The list also has what autograders printed, which students decide about, and as much of it as
+    they like. It stands deeper than the keys looked for here, so that it can forge none, and it is
+    not parsed.
+    """
+    folder = ""
+    lines: list[str] | None = None
+    for line in [*text.split("\n"), "end:"]:
+        if lines is not None:
+            if line.startswith(("  - ", "  -\t", "   ")):
+                lines.append(line)
+                continue
+            yield folder, "\n".join(lines)
+            folder, lines = "", None
+        if line[:1] not in (" ", "", "-", "#") and line.rstrip().endswith(":"):
+            folder = line.rstrip()[:-1].strip("'\"")
+        elif line.rstrip() == "  :submitters:" and folder:
+            lines = []
+
+
+def _gradescope(entry: _Entry) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """Who handed in each submission: its folder, then of each of its authors name and identifiers.
+
+    Raises:
+        Obstacle: if it is no such list.
+    """
     try:
-        data = yaml.load(entry.read(LARGEST_METADATA), _Metadata) or {}
-        people = {}
-        for folder, about in data.items():
-            one = about[":submitters"][0]
-            keys = [str(one[key]) for key in (":sid", ":email") if one.get(key)]
-            people[str(folder)] = (str(one.get(":name") or folder), tuple(keys))
-        return people
-    except (_Refused, yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise Obstacle("submission_metadata.yml is not what Gradescope writes") from error
+        text = entry.read(LARGEST_METADATA).decode(errors="replace")
+    except _Refused as refused:
+        raise Obstacle(f"{LIST} cannot be read: {refused}") from None
+    people = {}
+    for folder, lines in _submitters(text):
+        try:
+            people[folder] = [
+                (
+                    str(one.get(":name") or folder),
+                    tuple(str(one[key]) for key in (":sid", ":email") if one.get(key)),
+                )
+                for one in yaml.load(lines, _Metadata) or [{}]
+            ]
+        except (yaml.YAMLError, TypeError, AttributeError, RecursionError):
+            people[folder] = [(folder, ())]
+    if not people:
+        raise Obstacle(f"{LIST} is not what Gradescope writes: it lists no submission")
+    return people
 
 
 def _grouped(entries: list[_Entry]) -> dict[str, tuple[str, tuple[str, ...], list[_Entry]]]:
@@ -184,31 +223,34 @@ def _grouped(entries: list[_Entry]) -> dict[str, tuple[str, tuple[str, ...], lis
     while entries and len({entry.place.parts[0] for entry in entries}) == 1:
         if any(len(entry.place.parts) < 3 for entry in entries):
             # One folder around it all; the folder of a single student stays.
-            inside = any(entry.place.name == "submission_metadata.yml" for entry in entries)
+            inside = any(entry.place.parts[1:] == (LIST,) for entry in entries)
             flat = all(CANVAS.match(entry.place.name) for entry in entries)
             if any(len(entry.place.parts) == 1 for entry in entries) or not (inside or flat):
                 break
         entries = [_Entry(PurePosixPath(*entry.place.parts[1:]), entry.read) for entry in entries]
-    people: dict[str, tuple[str, tuple[str, ...]]] = {}
+    people: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
     groups: dict[str, tuple[str, tuple[str, ...], list[_Entry]]] = {}
     for entry in entries:
-        if entry.place.name == "submission_metadata.yml":
+        # Beside the submissions, not in one: a student may call a file what he likes.
+        if entry.place.parts == (LIST,):
             people = _gradescope(entry)
     for entry in entries:
-        if entry.place.name == "submission_metadata.yml":
+        if entry.place.parts == (LIST,):
             continue
         first = entry.place.parts[0]
         if len(entry.place.parts) > 1:
-            key = first
-            name, keys = people.get(first, (first, (first,)))
+            # A zero byte stands in no name: no loose file has the key of a folder.
+            authors = people.get(first, [(first, (first,))])
+            named = [(f"{first}\0{n}", *author) for n, author in enumerate(authors)]
         elif match := CANVAS.match(entry.place.name):
-            key, name, keys = f"{match['name']} {match['id']}", match["name"], (match["id"],)
+            named = [(f"{match['name']}\0{match['id']}", match["name"], (match["id"],))]
         else:
-            key = name = entry.place.stem
-            keys = (name,)
-        groups.setdefault(key, (name, keys, []))[2].append(entry)
-    for folder, (name, keys) in people.items():
-        groups.setdefault(folder, (name, keys, []))
+            named = [(entry.place.name, entry.place.stem, (entry.place.stem,))]
+        for key, name, keys in named:
+            groups.setdefault(key, (name, keys, []))[2].append(entry)
+    for folder, authors in people.items():
+        for n, (name, keys) in enumerate(authors):
+            groups.setdefault(f"{folder}\0{n}", (name, keys, []))
     return groups
 
 

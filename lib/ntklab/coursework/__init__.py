@@ -22,6 +22,8 @@ from jaxtyping import ArrayLike
 __all__ = ["Outcome", "agree", "check", "generator", "numbers", "repeatable"]
 
 _DATA = Path(__file__).parent
+# Where a check leaves the length open: it may form a matrix of all pairs.
+_LONGEST = 2000
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def numbers(what: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     Args:
         what: what a message calls the answer.
         value: what a function returned.
-        shape: what it has to have, None where any length will do; `()` is a single number.
+        shape: what it has to have, None where any length up to 2000 will do; `()` is a single
+            number.
 
     Raises:
         AssertionError: that says what is off.
@@ -146,6 +149,8 @@ def numbers(what: str, value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
         wanted = "be a single number" if shape == () else f"have shape {shape}"
         wanted = wanted.replace("None", "any")
         raise AssertionError(f"{what} must {wanted}, got {array.shape}")
+    if max(array.shape, default=0) > max(_LONGEST, *(length or 0 for length in (*shape, 0))):
+        raise AssertionError(f"{what} is longer than any answer here: got {array.shape}")
     if not np.isfinite(array).all():
         raise AssertionError(f"{what} must be finite, got NaN or infinity")
     return array.astype(np.float64)
