@@ -26,7 +26,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 LOCK = $(COMPILE) pyproject.toml --extra book
 
 .DEFAULT_GOAL := help
-.PHONY: help env book pdf serve notebooks tries test fix problem-sets public-tree grade experiments benchmark \
+.PHONY: help env book pdf epub serve notebooks tries test fix problem-sets public-tree grade experiments benchmark \
   lock canary adopt publish clean
 
 help: ## list these commands
@@ -54,6 +54,9 @@ book: env ## execute the notebooks that changed, render the site to _build/html
 
 pdf: env ## print the rendered site, page by page and as a book, to _build/html/paper
 	@PYTHONPATH=tools $(BIN)/python -m paper pdf
+
+epub: env ## make one EPUB of the rendered site, in _build/html/paper
+	@PYTHONPATH=tools $(BIN)/python -m paper epub
 
 serve: env ## show the rendered site (PORT=8000)
 	@test -f _build/html/index.html || { echo "make serve: run make book first" >&2; exit 1; }
@@ -118,7 +121,10 @@ canary: env ## try the newest releases, every Python, links to the outside: hour
 adopt: env ## make this copy your own (URL=https://github.com/you/your-fork)
 	@$(BIN)/python tools/adopt.py "$(URL)"
 
-publish: book ## put the rendered site on the branch gh-pages of origin
+publish: book ## put the rendered site and its editions on the branch gh-pages of origin
+	@PYTHONPATH=tools $(BIN)/python -m paper pdf
+	@PYTHONPATH=tools $(BIN)/python -m paper epub
+	@PYTHONPATH=tools $(BIN)/python -m problem_sets.gate _build/html/paper
 	$(BIN)/ghp-import --no-jekyll --push --force --remote origin --branch gh-pages _build/html
 
 clean: ## remove what was built (.venv stays)

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from project import run_tool, write
 
-from paper import pages, pdf
+from paper import epub, landing, pages, pdf
 
 
 def print_book() -> None:
@@ -39,14 +39,33 @@ def print_book() -> None:
     print(f"The book: {sheets} pages, {len(content) / 1e6:.1f} MB, {perf_counter() - start:.0f} s")
 
 
+def write_epub() -> None:
+    """Put every page into the EPUB."""
+    site, parts = pages.built(), pages.parts()
+    folder = site.folder / pages.PAPER
+    folder.mkdir(exist_ok=True)
+    known = epub.names(list(parts))
+    start, chapters = perf_counter(), []
+    with pages.browser_tab() as tab:
+        for page in parts:
+            found = pages.prepared(tab, site, page)
+            chapters.append(epub.extracted(tab, site, page, found.headings, known))
+    content = epub.bound(site, chapters, list(parts.values()))
+    write(folder / f"{pages.slug()}.epub", content)
+    print(f"The EPUB: {len(content) / 1e6:.1f} MB, {perf_counter() - start:.0f} s")
+
+
+EDITIONS = {"pdf": print_book, "epub": write_epub}
+
+
 def main() -> int:
     """Make the edition asked for."""
     parser = argparse.ArgumentParser(prog="python -m paper", description=__doc__)
-    parser.add_argument("edition", choices=["pdf", "epub"])
-    parser.parse_args()
-    print_book()
+    parser.add_argument("edition", choices=EDITIONS)
+    EDITIONS[parser.parse_args().edition]()
+    landing.name_editions(pages.built())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool("pdf", main))
+    sys.exit(run_tool(sys.argv[1] if sys.argv[1:] else "pdf", main))

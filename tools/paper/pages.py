@@ -104,6 +104,7 @@ def browser_tab() -> Iterator[Tab]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        tab.set_default_timeout(300_000)  # milliseconds: a busy machine is slow, not stuck
         tab.emulate_media(media="print")
         yield tab
         browser.close()

@@ -64,10 +64,10 @@ function fit(article) {
 }
 
 function tooWide(article) {
-  const edge = article.getBoundingClientRect().right + 1;
+  const { left, right } = article.getBoundingClientRect();
   const wide = [...article.querySelectorAll("*:not(svg *, mjx-assistive-mml, mjx-assistive-mml *)")].filter(element => {
     const box = element.getBoundingClientRect();
-    return box.width && box.right > edge;
+    return box.width && (box.right > right + 1 || box.left < left - 1);
   });
   return wide
     .filter(element => !wide.some(other => other !== element && element.contains(other)))
