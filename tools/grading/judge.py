@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 from ntklab.coursework import repeatable
@@ -348,7 +348,7 @@ def grade(
 ) -> Grade:
     """Grade one notebook, whatever it does."""
     possible = sum(question.points for question in questions)
-    began = monotonic()
+    began, used = monotonic(), process_time()
 
     def nothing(state: str, note: str) -> Grade:
         empty = [Answer(question.name, question.points, 0.0, []) for question in questions]
@@ -383,6 +383,8 @@ def grade(
             except Malformed as malformed:
                 graded = nothing("malformed", str(malformed))
     graded.seconds = monotonic() - began
-    graded.processor, graded.memory = examination.processor, examination.memory
+    # In a process of its own, as in a batch, the judge's part is what this process has used.
+    graded.processor = examination.processor + process_time() - used
+    graded.memory = examination.memory
     graded.processes, graded.late = examination.processes, examination.late
     return graded
