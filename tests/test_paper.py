@@ -16,6 +16,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 from paper import epub, landing, pages, pdf
 from playwright.sync_api import Page as Tab
+from problem_sets import gate, master
 from project import Obstacle
 from pypdf import PdfReader
 
@@ -348,6 +349,28 @@ def test_what_is_closed_on_the_page_is_open_in_an_epub(archive, box):
     page = archive.read(f"book/{NAMES[CHAPTER]}.xhtml").decode()
     assert re.search(rf'class="opened">(\s|<[^>]*>)*{box}', page)
     assert "</details>" not in page
+
+
+# What students must not see
+
+
+@pytest.mark.parametrize("form", ["pdf", "epub"])
+def test_the_gate_looks_into_every_edition(tab, small, tmp_path, form):
+    site = small(f"<p>Between words: {master.CANARY}.</p>")
+    found = pages.prepared(tab, site, "page")
+    if form == "pdf":
+        content = pdf.offprint(site, pdf.printed(tab, "page", 1, found.headings))
+    else:
+        known = {"page": "page"}
+        page = epub.extracted(tab, site, "page", found.headings, known)
+        content = epub.bound(site, [page], [None])
+    edition = tmp_path / f"edition.{form}"
+    edition.write_bytes(content)
+    if form == "pdf" and shutil.which("pdftotext") is None:
+        with pytest.raises(Obstacle, match="pdftotext must be installed"):
+            list(gate.findings([edition], []))
+    else:
+        assert any("the canary" in finding for finding in gate.findings([edition], []))
 
 
 # The first page

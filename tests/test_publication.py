@@ -109,6 +109,22 @@ def test_what_is_published_has_been_checked():
     assert publish["steps"][-1] == {"run": "make publish"}
 
 
+def test_what_is_published_has_its_editions_looked_through():
+    recipe = re.search(r"^publish: book .*\n((?:\t.*\n)+)", read(ROOT / "Makefile"), re.MULTILINE)
+    steps_in_order = [
+        "-m paper pdf",
+        "-m paper epub",
+        "problem_sets.gate _build/html/paper",
+        "ghp-",
+    ]
+    places = [recipe[1].index(step) for step in steps_in_order]
+    assert places == sorted(places)
+    commands = [
+        step.get("run", "") for step in loaded(WORKFLOWS["publish"])["jobs"]["publish"]["steps"]
+    ]
+    assert any("install -qy poppler-utils" in command for command in commands[:-1])
+
+
 def test_the_newest_world_is_tried_once_a_week_look_by_look():
     workflow = loaded(WORKFLOWS["canary"])
     (schedule,) = workflow["on"]["schedule"]
