@@ -400,3 +400,8 @@ def test_the_first_page_names_the_editions_that_exist(site, tmp_path, made):
     first.write_text("<p>Before.</p>", encoding="utf-8")
     with pytest.raises(Obstacle, match="no place for the editions"):
         landing.name_editions(copy)
+
+
+def test_the_first_page_has_a_place_for_the_editions(site):
+    first = site.file(next(iter(pages.parts())))
+    assert '<div class="course-editions">' in first.read_text(encoding="utf-8")
