@@ -489,22 +489,15 @@ def test_other_values_do_not_compile_again(make):
         weak_learning._label_free_run,
         descent._descend,
     ]
-    traces = []
-
-    def counted(params, x):
-        traces.append(x.shape)
-        return apply(params, x)
-
     counts = []
     for p in (params, moved):
-        # These two trace at each call, and compile what they have not seen.
         empirical_ntk(apply, p, X)
         shape = jax.eval_shape(lambda x, p=p: apply(p, x), X).shape
         ntk_vector_product(apply, p, X, jnp.ones(shape, FLOAT))
-        tangent_features(counted, p, X)
-        descend(counted, p, MEMBER, step_size=0.1, steps=1)
-        label_free_run(counted, p, MEMBER, step_size=0.1, steps=1)
-        counts.append((len(traces), *(program._cache_size() for program in programs)))
+        tangent_features(apply, p, X)
+        descend(apply, p, MEMBER, step_size=0.1, steps=1)
+        label_free_run(apply, p, MEMBER, step_size=0.1, steps=1)
+        counts.append([program._cache_size() for program in programs])
     assert counts[0] == counts[1]
 
 
@@ -531,6 +524,65 @@ def functions(x=X, member=MEMBER):
 
 SIX = list(functions())
 W = normal(1, 3)
+
+
+@pytest.mark.parametrize("function", SIX)
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda p, x: x @ p - jnp.mean(x @ p),
+        lambda p, x: jnp.cumsum(x @ p)[:, None],
+        lambda p, x: x @ p * jax.random.normal(jax.random.key(0), (len(x),), x.dtype),
+    ],
+    ids=["a mean", "rows behind", "noise"],
+)
+def test_rows_that_see_each_other_are_named(function, apply, no_hook):
+    message = r"^apply must treat each row of (x1?|distribution.points) by itself, got .* row \d"
+    with pytest.raises(ValueError, match=message):
+        functions()[function](apply, W)
+
+
+def test_a_linearized_model_of_matrices_looks_at_its_rows(no_hook):
+    """Of any number of axes; and a model that takes no single row is named."""
+    apart = lambda p, x: x[:, :, None] * p  # noqa: E731
+    assert linearize(apart, W)(W, X).shape == (*X.shape, 3)
+    coupled = lambda p, x: apart(p, x) - jnp.mean(apart(p, x), axis=0)  # noqa: E731
+    tangent = linearize(coupled, W)
+    for _ in range(2):
+        # In a program values are not known; they are where it is called without one.
+        assert jax.jit(tangent)(W, X).shape == (*X.shape, 3)
+        with pytest.raises(ValueError, match=r"^apply must treat each row of x by itself"):
+            tangent(W, X)
+    with pytest.raises(ValueError, match=r"^apply must take params and x"):
+        linearize(lambda p, x: jnp.add(x @ p, jnp.ones(len(X), x.dtype)[: len(x) + 3]), W)(W, X)
+
+
+@pytest.mark.parametrize("function", SIX)
+def test_what_a_model_reads_is_current(function):
+    """A number and an array of its function, and an object that it is bound to."""
+    scale, shift = 1.0, jnp.zeros(len(W), W.dtype)
+
+    def apply(p, x):
+        return jnp.tanh(x @ (p + shift)) * scale
+
+    def alone(p, x, scale=scale, shift=shift):
+        return jnp.tanh(x @ (p + shift)) * scale
+
+    def found(apply):
+        leaves = jax.tree.leaves(functions()[function](apply, W))
+        return [np.asarray(leaf) for leaf in leaves if isinstance(leaf, jax.Array)]
+
+    before = found(apply)
+    for new in ({"scale": 2.0}, {"scale": 2.0, "shift": jnp.ones(len(W), W.dtype)}):
+        scale, shift = new["scale"], new.get("shift", shift)
+        after = found(apply)
+        # As a function that nobody has seen before.
+        expected = found(functools.partial(alone, **new))
+        for one, other in zip(after, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        pairs = zip(after, before, strict=True)
+        assert any(not np.allclose(one, other, rtol=1e-3) for one, other in pairs)
+        before = after
 
 
 @pytest.mark.parametrize("function", SIX)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ from ntklab.operators import (
     stored_kernel,
 )
 from ntklab.tangent_kernel import empirical_ntk, infinite_ntk, nngp
+from project import ROOT
 from scipy.sparse.linalg import ArpackNoConvergence, aslinearoperator
 
 X = np.random.default_rng(0).normal(size=(53, 3)).astype(np.float32)
@@ -511,6 +513,26 @@ def test_memory_estimates():
     assert large.result == 4096**2 * 4
     assert large.temporary < 0.2 * large.result
     assert large.temporary < 8 * small.temporary
+
+
+@pytest.mark.once
+def test_the_page_on_large_kernels_runs(tmp_path, monkeypatch, capsys):
+    """Its code for one process, at 60 points in place of 50,000."""
+    page = (ROOT / "book" / "reference" / "large_kernels.md").read_text(encoding="utf-8")
+    cells = [cell for cell in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)]
+    assert len(cells) == 5 and "points = 50_000" in cells[0]
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for cell in cells:
+        if "jax.distributed" not in cell:
+            exec(cell.replace("points = 50_000", "points = 60"), namespace)
+    exact = np.asarray(namespace["kernel"](namespace["x"], namespace["x"]), float)
+    scale = np.max(exact)
+    np.testing.assert_allclose(namespace["gram"], exact, rtol=0, atol=1e-5 * scale)
+    np.testing.assert_allclose(namespace["values"], np.linalg.eigvalsh(exact)[:-6:-1], rtol=1e-3)
+    assert namespace["predictions"].shape == (100,)
+    printed = capsys.readouterr()
+    assert "MemoryEstimate(" in printed.out and "kernel: 1 of 1 blocks" in printed.err
 
 
 @pytest.mark.once

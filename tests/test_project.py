@@ -178,6 +178,7 @@ SOURCES = [
 IN_PLACE = {
     ("tools/project.py", "beside.open('wb')"),
     ("tools/project.py", "target.open('r+b')"),
+    ("lib/ntklab/operators.py", "new.open('w', encoding='utf-8')"),  # likewise
     (
         "tools/benchmark/worker.py",
         "Path('/proc/self/clear_refs').write_text('5', encoding='ascii')",

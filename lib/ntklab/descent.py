@@ -11,9 +11,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from ntklab import _validate, models
+from ntklab import _validate, jacobians, models
 from ntklab.models import Apply, Model
 from ntklab.problems import Distribution, DistributionArrays, distribution_arrays
+from ntklab.programs import Program
 
 __all__ = [
     "ESTIMATES",
@@ -251,7 +252,8 @@ def descend(
 
     Raises:
         ValueError: for an unknown estimate, a negative accuracy, a step size that is not positive,
-            a model with more than one output, or one whose loss at the start is not finite.
+            a model with more than one output, whose rows see each other, or whose loss at the
+            start is not finite.
 
     Source: M21, equations (1) and (2).
 
@@ -271,18 +273,22 @@ def descend(
     _validate.choice("estimate", estimate, ESTIMATES)
     key = jax.random.key(_validate.integer("seed", seed, at_least=0))
     model = models.view(apply, params, data.points.dtype)
-    model.batch_output("distribution.points", data.points, single=True)
+    program, constants = jacobians.program_of_all("distribution.points", model, data.points)
     # Which estimate it is enters as numbers, so that all of them are one compiled program.
     errors = tuple(tau if estimate == name else 0.0 for name in ("random", "smallest"))
-    end, losses, norms = _descend(model, data, key, eta, errors, loss=loss, steps=steps)
+    end, losses, norms = _descend(
+        program, constants, model, data, key, eta, errors, loss=loss, steps=steps
+    )
     if _validate.concrete(losses):
         finite = np.isfinite(losses[0]) and np.isfinite(norms[0])
         _validate.in_range("distribution.points", finite, "loss at the start", losses.dtype)
     return Descent(model.params(), model.at(end).params(), losses, norms, eta, tau, loss)
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "steps"))
+@functools.partial(jax.jit, static_argnames=("program", "loss", "steps"))
 def _descend(
+    program: Program,
+    constants: tuple[Any, ...],
     model: Model,
     data: DistributionArrays,
     key: Array,
@@ -294,7 +300,8 @@ def _descend(
 ) -> tuple[tuple[Array, ...], Array, Array]:
     @jax.value_and_grad
     def objective(theta: Array) -> Array:
-        return mean_loss(loss, jnp.ravel(model.at_flat(theta)(data.points)), data)
+        outputs = program.outputs_at(constants, model.at_flat(theta), data.points)
+        return mean_loss(loss, outputs, data)
 
     def step(theta: Array, t: Array) -> tuple[Array, tuple[Array, Array]]:
         value, slope = objective(theta)

@@ -29,7 +29,7 @@ from ntklab import _validate, networks, programs
 from ntklab.models import Model
 from ntklab.programs import Program, Site
 
-__all__ = ["forward", "gram", "program_of", "vector_product"]
+__all__ = ["forward", "gram", "look_at_rows", "program_of", "program_of_all", "vector_product"]
 
 # Numbers in the rows of the Jacobian that are held at once: half a gigabyte in float32.
 HELD = 2**27
@@ -133,17 +133,67 @@ def program_of(name: str, model: Model, x: Array) -> tuple[Program, tuple[Any, .
     except Exception:
         model.batch_output(name, x)  # names what is wrong with the model, if that is it
         raise
+    _look(name, model, program, constants, x, lambda: model.batch_output(name, x, anew=True))
+    return program, constants
+
+
+def program_of_all(name: str, model: Model, x: Array) -> tuple[Program, tuple[Any, ...]]:
+    """The program of a model of one output at all rows of x `[N, ...]` at once, and its constants.
+
+    Args:
+        name: of x, for errors.
+        model: the model.
+        x: the inputs.
+
+    Raises:
+        ValueError: as `program_of`, and for several outputs.
+    """
+    program_of(name, model, x)
+    kind = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    program, constants = programs.trace(model, kind, together=True)
+    if program.kind(program.output).shape not in ((x.shape[0],), (x.shape[0], 1)):
+        model.batch_output(name, x, single=True, anew=True)
+    return program, constants
+
+
+def look_at_rows(name: str, model: Model, x: Array) -> None:
+    """Whether the rows of x `[N, ...]` see each other in a model that gives `[N, ...]`.
+
+    Args:
+        name: of x, for errors.
+        model: the model.
+        x: the inputs.
+
+    Raises:
+        ValueError: if they do.
+    """
+    try:
+        program, constants = programs.trace(model, jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+    except Exception:
+        model.output(name, jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype))
+        raise
+    _look(name, model, program, constants, x, lambda: None)
+
+
+def _look(
+    name: str,
+    model: Model,
+    program: Program,
+    constants: tuple[Any, ...],
+    x: Array,
+    first: Callable[[], Any],
+) -> None:
+    """Look at a program once, where its values are known also at its rows; `first` goes before."""
     arrays = (x, *constants, *model.trained, *jax.tree.leaves(model.passed))
     known = all(map(_validate.concrete, arrays))
     look = (program, x.shape, known)
     if look not in _LOOKED_AT:
-        model.batch_output(name, x, anew=True)
+        first()
         if known and not networks.takes_points(model.apply):
             _see_rows_apart(name, model, program, constants, x)
         _LOOKED_AT[look] = None
         if len(_LOOKED_AT) > programs.REMEMBERED:
             del _LOOKED_AT[next(iter(_LOOKED_AT))]
-    return program, constants
 
 
 def _see_rows_apart(
@@ -165,7 +215,9 @@ def _see_rows_apart(
         changed = base.copy()
         changed[j] = _another(base[j])
         batches.append(changed)
-    model.batch_output(name, jax.ShapeDtypeStruct(base.shape, x.dtype), anew=True)
+    shape = model.output(name, jax.ShapeDtypeStruct(base.shape, x.dtype), anew=True).shape
+    if shape[:1] != (TOGETHER,):
+        raise ValueError(f"apply must return [N, ...] with N = {TOGETHER}, got {shape}")
     batch = jnp.asarray(np.stack(batches))
     together, alone = (
         np.asarray(outputs, float)

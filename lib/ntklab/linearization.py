@@ -51,7 +51,8 @@ def linearize(apply: Callable[[Any, Array], Array], params: Any) -> Callable[[An
     Raises:
         ValueError: if `apply` is not callable or nothing is trained; on a call, for parameters of
             another structure, other shapes or dtypes than `params`, inputs with NaN, outputs that
-            are no real array, or beyond the range of their dtype.
+            are no real array, or beyond the range of their dtype, and for an `apply` whose rows
+            see each other (looked for once, and not under `jax.jit`).
 
     Source: S24, equation (14.1) and section 14.1.3.
 
@@ -64,13 +65,13 @@ def linearize(apply: Callable[[Any, Array], Array], params: Any) -> Callable[[An
         True
     """
     model = models.view(apply, params)
-    # Of inputs, by shape and dtype, whose outputs have been looked at: whether a part of the model
-    # has a derivative backwards only.
+    # Of inputs, by shape and dtype and whether their values are known, whose outputs have been
+    # looked at: whether a part of the model has a derivative backwards only.
     known: dict[Any, bool] = {}
 
     def tangent(theta: Any, x: Any) -> Array:
         moved = model.matching(theta)
-        if not isinstance(x, Array) or (x.shape, x.dtype) not in known:
+        if not isinstance(x, Array) or _kind(x) not in known:
             x = models.inputs("x", x, apply, min_ndim=0)
             output = model.output("x", x)
             if x.ndim > 1 and output.shape[:1] != x.shape[:1]:
@@ -78,13 +79,15 @@ def linearize(apply: Callable[[Any, Array], Array], params: Any) -> Callable[[An
                     f"apply must return [N, ...] for inputs [N, ...], here {x.shape}, got "
                     f"{output.shape}"
                 )
-            known[x.shape, x.dtype] = programs.backwards_only(Model.__call__, model, x)
+            if x.ndim > 1:
+                jacobians.look_at_rows("x", model, x)
+            known[_kind(x)] = programs.backwards_only(Model.__call__, model, x)
         change = tuple(map(jnp.subtract, moved, model.trained))
         value, slope = jacobians.forward(
             lambda p: model.at(p)(x),
             model.trained,
             change,
-            backwards_only=known[x.shape, x.dtype],
+            backwards_only=known[_kind(x)],
         )
         result = value + slope
         if _validate.concrete(result) and not np.all(np.isfinite(result)):
@@ -95,6 +98,10 @@ def linearize(apply: Callable[[Any, Array], Array], params: Any) -> Callable[[An
         return result
 
     return tangent
+
+
+def _kind(x: Array) -> tuple[Any, ...]:
+    return x.shape, x.dtype, _validate.concrete(x)
 
 
 # --- smooth activations -------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-r"""A model at one row of its inputs as a list of JAX's own operations, and what of it is known by
-its form.
+r"""A model at one row of its inputs, or at all of them, as a list of JAX's own operations, and what
+of it is known by its form.
 
-`trace` runs `apply` on one row and notes the operations. Two lists that are equal are one program:
+`trace` runs `apply` on a row and notes the operations. Two lists that are equal are one program:
 compiled code is found again by what a model does, never by who wrote it, so that a value which a
 closure reads is as current as an argument. Only the library's own networks, where they read nothing
 but their arguments, are traced once. What JAX itself remembers, inside a function under
@@ -62,10 +62,10 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What a model does with one row. Equal to another one that does the same.
+    """What a model does with one row, or with all of them. Equal to another one that does the same.
 
     Its inputs, in their order: the constants that it reads, the trained leaves, all other arrays of
-    the model, the row.
+    the model, the row or the rows.
 
     Attributes:
         steps: the operations in their order.
@@ -135,19 +135,26 @@ class Program:
                     values[place] = value if after is None else after(place, value)
         return jnp.reshape(at(self.output), -1), at
 
+    def outputs_at(self, constants: Sequence[Any], model: Model, x: Any) -> Any:
+        """The outputs at a row or rows of the program's shape, one behind the other."""
+        return self.run([*constants, *model.trained, *jax.tree.leaves(model.passed), x])[0]
 
-def trace(model: Model, row: jax.ShapeDtypeStruct) -> tuple[Program, tuple[Any, ...]]:
+
+def trace(
+    model: Model, x: jax.ShapeDtypeStruct, *, together: bool = False
+) -> tuple[Program, tuple[Any, ...]]:
     """The program of a model at one row, and the constants that it reads.
 
     Args:
         model: the model; its arrays may be traced themselves.
-        row: shape and dtype of one row of the inputs.
+        x: shape and dtype of one row of the inputs, or of all of them.
+        together: whether x is all of them.
 
     Raises:
         Exception: whatever `apply` raises.
     """
     if not networks.is_pure(model.apply):
-        return _traced(model.static, model.trained, model.passed, row)
+        return _traced(model.static, model.trained, model.passed, x, together)
     kinds = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, weak_type=getattr(leaf, "weak_type", False)
@@ -155,7 +162,7 @@ def trace(model: Model, row: jax.ShapeDtypeStruct) -> tuple[Program, tuple[Any, 
         (model.trained, model.passed),
     )
     settings = tuple(getattr(jax.config, name) for name in _SETTINGS)
-    return _traced_once(model.static, kinds, row, settings)
+    return _traced_once(model.static, kinds, x, together, settings)
 
 
 # What decides which operations a function becomes, or whether they are refused.
@@ -164,25 +171,34 @@ _SETTINGS = ("jax_enable_x64", "jax_numpy_dtype_promotion", "jax_numpy_rank_prom
 
 @functools.lru_cache(maxsize=256)
 def _traced_once(
-    static: Any, kinds: tuple[Any, Any], row: jax.ShapeDtypeStruct, settings: Hashable
+    static: Any,
+    kinds: tuple[Any, Any],
+    x: jax.ShapeDtypeStruct,
+    together: bool,
+    settings: Hashable,
 ) -> tuple[Program, tuple[Any, ...]]:
     """`trace` of a model whose function reads nothing but its arguments; JAX's settings decide what
     it may do with them.
     """
-    return _traced(static, *kinds, row)
+    return _traced(static, *kinds, x, together)
 
 
 def _traced(
-    static: Any, trained: Sequence[Any], passed: Sequence[Any], row: jax.ShapeDtypeStruct
+    static: Any,
+    trained: Sequence[Any],
+    passed: Sequence[Any],
+    x: jax.ShapeDtypeStruct,
+    together: bool,
 ) -> tuple[Program, tuple[Any, ...]]:
     """A program that is found by tracing the model anew, with arrays or their shapes and dtypes."""
 
-    def output(trained: Any, passed: Any, row: Any) -> Any:
+    def output(trained: Any, passed: Any, x: Any) -> Any:
         # A function of its own each time: JAX remembers what it traced.
-        return _array(Model(tuple(trained), tuple(passed), static)(row[None]))
+        model = Model(tuple(trained), tuple(passed), static)
+        return _array(model(x if together else x[None]))
 
     with jax.default_matmul_precision("highest"):
-        closed = jax.make_jaxpr(output)(trained, passed, row)
+        closed = jax.make_jaxpr(output)(trained, passed, x)
     constants = tuple(closed.consts)
     leaves = len(trained)
     arrays = (*constants, *trained, *jax.tree.leaves(passed))

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from ntklab import _validate, models
+from ntklab import _validate, jacobians, models
 from ntklab.cube import character, subset_number
 from ntklab.descent import (
     SQUARE,
@@ -30,6 +30,7 @@ from ntklab.descent import (
 from ntklab.edges import edge
 from ntklab.models import Apply, Model
 from ntklab.problems import Distribution, DistributionArrays, distribution_arrays
+from ntklab.programs import Program
 
 __all__ = [
     "AverageKernel",
@@ -69,7 +70,7 @@ def tangent_features(apply: Apply, params: Any, x: Any) -> Float[Array, "N p_and
         x: inputs `[N, ...]`.
 
     Raises:
-        ValueError: for NaN or a model with more than one output.
+        ValueError: for NaN, a model with more than one output, or one whose rows see each other.
 
     Source: M21, equation (5).
 
@@ -89,18 +90,20 @@ def _floating(x: Array) -> Any:
 
 
 def _finite_features(model: Model, name: str, x: Array) -> Array:
-    model.batch_output(name, x, single=True)
-    features, finite = _features(model, x)
+    program, constants = jacobians.program_of_all(name, model, x)
+    features, finite = _features(program, constants, model, x)
     _validate.in_range(name, finite, "tangent feature", features.dtype)
     return features
 
 
-@jax.jit
-def _features(model: Model, x: Array) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnames="program")
+def _features(
+    program: Program, constants: tuple[Any, ...], model: Model, x: Array
+) -> tuple[Array, Array]:
     flat = model.flat()
 
     def outputs(theta: Array) -> Array:
-        return jnp.ravel(model.at_flat(theta)(x))
+        return program.outputs_at(constants, model.at_flat(theta), x)
 
     values = outputs(flat)
     slopes = jax.jacrev(outputs)(flat).astype(values.dtype)
@@ -295,8 +298,8 @@ def label_free_run(
         trained leaves.
 
     Raises:
-        ValueError: for a step size that is not positive, a model with more than one output, or one
-            whose first step is not finite.
+        ValueError: for a step size that is not positive, a model with more than one output, whose
+            rows see each other, or whose first step is not finite.
 
     Source: M21, Theorem 5, whose proof it is; worked out in the chapter.
 
@@ -312,20 +315,29 @@ def label_free_run(
     eta = _validate.number("step_size", step_size, above=0)
     steps = _validate.integer("steps", steps, at_least=0)
     model = models.view(apply, params, data.points.dtype)
-    model.batch_output("distribution.points", data.points, single=True)
-    path, finite = _label_free_run(model, data.points, data.probabilities, eta, steps=steps)
+    program, constants = jacobians.program_of_all("distribution.points", model, data.points)
+    path, finite = _label_free_run(
+        program, constants, model, data.points, data.probabilities, eta, steps=steps
+    )
     _validate.in_range("distribution.points", finite, "first step", data.points.dtype)
     return model.at(path).params()
 
 
-@functools.partial(jax.jit, static_argnames=("steps",))
+@functools.partial(jax.jit, static_argnames=("program", "steps"))
 def _label_free_run(
-    model: Model, points: Array, probabilities: Array, eta: Any, *, steps: int
+    program: Program,
+    constants: tuple[Any, ...],
+    model: Model,
+    points: Array,
+    probabilities: Array,
+    eta: Any,
+    *,
+    steps: int,
 ) -> tuple[tuple[Array, ...], Array]:
     flat = model.flat()
 
     def energy(theta: Array) -> Array:
-        return probabilities @ jnp.ravel(model.at_flat(theta)(points)) ** 2 / 2
+        return probabilities @ program.outputs_at(constants, model.at_flat(theta), points) ** 2 / 2
 
     def step(theta: Array, _: None) -> tuple[Array, Array]:
         moved = theta - eta * jax.grad(energy)(theta)
