@@ -8,7 +8,8 @@ from typing import Any
 import nbformat
 import pytest
 import tries
-from project import address, chapters
+from ntklab import tables
+from project import ROOT, address, chapters, read
 
 pytestmark = pytest.mark.once
 
@@ -329,3 +330,32 @@ def test_captions_escape_nothing_twice(path):
     for cell in nbformat.read(path, as_version=4).cells:
         caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
         assert not re.search(r"\\\\[a-zA-Z]", caption), caption
+
+
+def test_the_landing_page_states_how_long_the_course_takes():
+    page = read(ROOT / "book" / "index.md")
+    stated = re.search(r"(\w+) chapters: (\d+) hours, or (\d+) with every proof", page)
+    assert stated, "the landing page does not say how long the course takes"
+    minutes = []
+    for chapter in chapters():
+        title = nbformat.read(chapter, as_version=4).cells[0].source
+        found = re.search(r"(\d+)\sminutes?\sto\sread,\s(\d+)\swith\sthe\sproofs", title)
+        minutes.append([int(number) for number in found.groups()])
+    words = ["Ten", "Eleven", "Twelve", "Thirteen", "Fourteen", "Fifteen", "Sixteen"]
+    assert words.index(stated[1]) + 10 == len(minutes)
+    assert [int(hours) for hours in stated.groups()[1:]] == [
+        round(sum(column) / 60) for column in zip(*minutes, strict=True)
+    ]
+
+
+def test_the_landing_page_says_what_its_figure_shows():
+    """The numbers of its text are those of the stored run, and the two part after they say so."""
+    from opening_figure import errors
+
+    page = " ".join(read(ROOT / "book" / "index.md").split())
+    run = tables.provenance("opening")["settings"]
+    assert f"{2 * run['pairs']} ReLU units" in page and f"{run['n']} examples" in page
+    assert "For the first hundred steps nobody could tell the two apart." in page
+    before, *_, after = (errors(step) for step in run["steps"] if step >= 100)
+    assert abs(before["kernel"] - before["network"]) < 0.03
+    assert after["network"] < 0.2 and after["kernel"] > 0.85

@@ -27,6 +27,7 @@ MEASURED = {
     *("steps", "seconds"),
     *("first", "highest", "last_kappa", "train_loss", "aligned"),
     *("kernel_accuracy", "kernel_error", "network_accuracy", "network_error"),
+    *("along", "kernel", "network"),
     "steps",
 }
 
@@ -51,7 +52,7 @@ def test_every_table_belongs_to_an_experiment_and_every_experiment_to_a_chapter(
     assert len(set(NAMES)) == len(NAMES)
     chapters = {path.stem for path in project.chapters()}
     assert {module.name for module in pkgutil.iter_modules(experiments.__path__)} <= (
-        chapters | {"__main__"}
+        chapters | {"index", "__main__"}
     )
 
 
@@ -122,6 +123,24 @@ def test_a_deep_network_arrives_again():
     found = (stored["width"] == 64) & (stored["frequency"] == 1) & (stored["seed"] == 2)
     # Some twenty steps in float32: rounding can move the last of them.
     assert abs(row["steps"] - stored["steps"][found].item()) <= 1
+
+
+@pytest.mark.once
+def test_the_first_steps_of_the_landing_page_are_taken_again():
+    """Both sides, up to the step at which the page says that they have not parted."""
+    (experiment,) = (e for e in EXPERIMENTS if e.name == "opening")
+    stored = tables.load("opening")
+    settings = experiment.settings | {"n": 400, "steps": [0, 50]}
+    with jax.enable_x64(False):
+        rows = list(experiment.compute(settings, {"seeds": (0, 1)}))
+    again = {side: np.array([float(row[side]) for row in rows]) for side in ("kernel", "network")}
+    shown = experiment.settings["shown"]
+    assert not np.any(again["kernel"][:shown]) and not np.any(again["network"][:shown])
+    # Fewer examples, so another cloud; what they have in common is that the two have not parted.
+    assert np.std(again["network"][shown:]) > 0.1
+    np.testing.assert_allclose(again["kernel"], again["network"], atol=0.05)
+    apart = np.abs(stored["kernel"] - stored["network"])[stored["step"] <= 100]
+    assert np.max(apart) < 0.25
 
 
 def test_waiting_times_are_those_of_the_stored_curves():

@@ -5,6 +5,7 @@ wrong; each kind of finding is then a test of its own. The site must be built: `
 """
 
 import functools
+import html
 import http.server
 import json
 import os
@@ -808,6 +809,52 @@ def test_chapters_offer_their_colab_copy() -> None:
         assert button[0].endswith(f"/blob/gh-pages/{copy}")
         assert f'href="../{copy}"' in _html(page), f"{page} does not offer its copy for download"
         assert (SITE / copy).is_file()
+
+
+def test_a_chapter_says_how_it_is_cited() -> None:
+    import project
+    import pybtex.database
+    import site_address
+
+    site = site_address.parse(project.address()).site
+    for page in chapters():
+        box = re.search(r"Cite this chapter.*?<pre>(.*?)</pre>", _html(page), re.DOTALL)
+        assert box, page
+        text = html.unescape(re.sub(r"<[^>]+>", "", box[1]))
+        ((key, entry),) = pybtex.database.parse_string(text, "bibtex").entries.items()
+        assert key == f"tangent-kernels-{Path(page).stem}"
+        assert entry.fields["url"] == f"{site}{page}"
+        heading = re.search(r"<h1>.*?</span>(.*?)<a", _html(page), re.DOTALL)
+        assert heading, page
+        title = html.unescape(re.sub(r"<[^>]+>", "", heading[1]))
+        assert entry.fields["title"].strip("{}").split() == title.split()
+
+
+def test_names_of_other_projects_lead_to_their_pages() -> None:
+    import pydoc
+
+    from outside_names import NAMES, PROJECTS
+
+    found = re.findall(
+        r'<a class="reference external" href="([^"]*)#([\w.]+)"', _html("book/reference/api.html")
+    )
+    led = {name: url for url, name in found if name in NAMES}
+    # Those that annotations print, and one that a docstring names.
+    assert {"jax.Array", "numpy.ndarray", "jax.jit"} <= set(led)
+    for name, url in led.items():
+        assert url.startswith(PROJECTS[name.split(".")[0]][0])
+        assert url.endswith(f"/{name}.html")
+    for name in NAMES:
+        assert pydoc.locate(name) is not None, f"there is no {name}"
+
+
+def test_the_landing_page_opens_with_what_moves() -> None:
+    page = _html("book/index.html")
+    opening = page.index("ntk-player")
+    assert page.index("<h1>") < opening < page.index("<h2>")
+    for entry in ("linearization.html", "reference/results.html", "reference/instructors.html"):
+        card = rf'<a class="sd-stretched-link[^"]*" href="{re.escape(entry)}'
+        assert re.search(card, page[opening : page.index("<h2>")]), entry
 
 
 def test_descriptions_are_plain_words() -> None:

@@ -1,7 +1,8 @@
 """The library's docstrings, as the API pages need them.
 
 The library writes docstrings that read well in a terminal: code in single backticks, formulas in
-dollars. Sphinx reads reStructuredText, so that both are translated here, outside of examples.
+dollars. Sphinx reads reStructuredText, so that both are translated here, outside of examples; code
+that is a name of JAX, NumPy or SciPy becomes a link.
 An entry of the ledger is documented as the function that it wraps.
 """
 
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import outside_names
 from ntklab.ledger import Result
 from sphinx.application import Sphinx
 from sphinx.ext.autodoc import FunctionDocumenter
@@ -20,6 +22,17 @@ _MARKUP = re.compile(
     r"|\$(?P<tex>[^$]+)\$"
     r"|(?P<mark>[|*])",
     re.MULTILINE | re.DOTALL,
+)
+
+# JAX's arrays under the names of the modules that they come from, which differ by version.
+_ARRAY = re.compile(r"~?(?:jax\.)?jaxlib\.[\w.]+\.Array(?:Impl)?\b")
+# The same shape, as an array of JAX and as one of NumPy.
+_EITHER = re.compile(r"~?(jaxtyping\.\w+)\[~jax\.Array, ('[^']*')\] \| ~?\1\[~?ndarray, \2\]")
+# What JAX and NumPy take for an array, written out.
+_LIKE = re.compile(
+    r"~jax\.Array \| ~numpy\.ndarray \| ~numpy\.bool \| ~numpy\.number \| bool \| int \| float"
+    r" \| complex\b"
+    r"|[^\[,]*_SupportsArray\[.*_NestedSequence\[complex \| bytes \| str\]"
 )
 
 
@@ -39,13 +52,29 @@ class _ResultDocumenter(FunctionDocumenter):
         return found
 
 
+def readable(annotation: str) -> str:
+    """An annotation of an array as one would write it."""
+    annotation = _LIKE.sub("~jax.typing.ArrayLike", _ARRAY.sub("~jax.Array", annotation))
+    return _EITHER.sub(r"~\1[~jax.Array | ~numpy.ndarray, \2]", annotation)
+
+
+def _make_readable(app: Sphinx, _kind: str, name: str, *_rest: Any) -> None:
+    annotations = app.env.temp_data.get("annotations", {}).get(name, {})
+    annotations |= {argument: readable(text) for argument, text in annotations.items()}
+
+
 def _translated(match: re.Match[str]) -> str:
     if match["display"] is not None:
         tex = " ".join(match["display"].split()) + match["after"]
         return f"\n{match['indent']}.. math:: {tex}\n"
     if match["mark"] is not None:
         return f"\\{match['mark']}"
-    role = f"``{match['code']}``" if match["code"] is not None else f":math:`{match['tex']}`"
+    if match["code"] is None:
+        role = f":math:`{match['tex']}`"
+    elif match["code"] in outside_names.NAMES:
+        role = f":py:obj:`{match['code']}`"
+    else:
+        role = f"``{match['code']}``"
     # reStructuredText ends a role at a space or a punctuation mark only.
     return role + ("\\ " if match.string[match.end() : match.end() + 1].isalnum() else "")
 
@@ -87,4 +116,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Ahead of napoleon, which needs the sections as they were written.
     app.connect("autodoc-process-docstring", _translate, priority=100)
     app.connect("autodoc-skip-member", _skip)
+    # After autodoc has written the annotations down.
+    app.connect("autodoc-process-signature", _make_readable, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
