@@ -27,13 +27,17 @@ _MARKUP = re.compile(
 # JAX's arrays under the names of the modules that they come from, which differ by version.
 _ARRAY = re.compile(r"~?(?:jax\.)?jaxlib\.[\w.]+\.Array(?:Impl)?\b")
 # The same shape, as an array of JAX and as one of NumPy.
-_EITHER = re.compile(r"~?(jaxtyping\.\w+)\[~jax\.Array, ('[^']*')\] \| ~?\1\[~?ndarray, \2\]")
+_EITHER = re.compile(
+    r"~?(jaxtyping\.\w+)\[~jax\.Array, ('[^']*')\] \| ~?\1\[~?(?:numpy\.)?ndarray, \2\]"
+)
 # What JAX and NumPy take for an array, written out.
 _LIKE = re.compile(
-    r"~jax\.Array \| ~numpy\.ndarray \| ~numpy\.bool \| ~numpy\.number \| bool \| int \| float"
+    r"~jax\.Array \| ~?numpy\.ndarray \| ~?numpy\.bool \| ~?numpy\.number \| bool \| int \| float"
     r" \| complex\b"
     r"|[^\[,]*_SupportsArray\[.*_NestedSequence\[complex \| bytes \| str\]"
 )
+# Modules that go without saying.
+_KNOWN = re.compile(r"(?<![\w.~])(?=(?:jaxtyping|numpy|collections\.abc|typing)\.[\w.]+)")
 
 
 class _ResultDocumenter(FunctionDocumenter):
@@ -55,12 +59,21 @@ class _ResultDocumenter(FunctionDocumenter):
 def readable(annotation: str) -> str:
     """An annotation of an array as one would write it."""
     annotation = _LIKE.sub("~jax.typing.ArrayLike", _ARRAY.sub("~jax.Array", annotation))
-    return _EITHER.sub(r"~\1[~jax.Array | ~numpy.ndarray, \2]", annotation)
+    return _KNOWN.sub("~", _EITHER.sub(r"~\1[~jax.Array | ~numpy.ndarray, \2]", annotation))
 
 
 def _make_readable(app: Sphinx, _kind: str, name: str, *_rest: Any) -> None:
     annotations = app.env.temp_data.get("annotations", {}).get(name, {})
     annotations |= {argument: readable(text) for argument, text in annotations.items()}
+
+
+def _make_types_readable(
+    _app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]
+) -> None:
+    for place, line in enumerate(lines):
+        head, mark, annotation = line.partition(": ")
+        if head.startswith(":vartype "):
+            lines[place] = head + mark + readable(annotation)
 
 
 def _translated(match: re.Match[str]) -> str:
@@ -115,6 +128,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_autodocumenter(_ResultDocumenter)
     # Ahead of napoleon, which needs the sections as they were written.
     app.connect("autodoc-process-docstring", _translate, priority=100)
+    # And after it, to which the types of attributes are due.
+    app.connect("autodoc-process-docstring", _make_types_readable, priority=600)
     app.connect("autodoc-skip-member", _skip)
     # After autodoc has written the annotations down.
     app.connect("autodoc-process-signature", _make_readable, priority=600)

@@ -40,7 +40,7 @@ def _target(along: np.ndarray) -> np.ndarray:
 
 def _draw(step: int) -> Figure:
     rows = _rows(step)
-    figure, axes = plt.subplots(figsize=(6.4, 3.3))
+    figure, axes = plt.subplots(figsize=(6.4, 2.8))
     along = np.linspace(-3, 3, 301)
     axes.plot(along, _target(along), color=figures.COLORS["ink"], lw=1, ls="-")
     sides = (("kernel", "its tangent kernel", "vermilion"), ("network", "the network", "blue"))
