@@ -27,7 +27,7 @@ MEASURED = {
     *("steps", "seconds"),
     *("first", "highest", "last_kappa", "train_loss", "aligned"),
     *("kernel_accuracy", "kernel_error", "network_accuracy", "network_error"),
-    *("along", "kernel", "network"),
+    *("along", "by_kernel", "by_network"),
     "steps",
 }
 
@@ -133,13 +133,15 @@ def test_the_first_steps_of_the_landing_page_are_taken_again():
     settings = experiment.settings | {"n": 400, "steps": [0, 50]}
     with jax.enable_x64(False):
         rows = list(experiment.compute(settings, {"seeds": (0, 1)}))
-    again = {side: np.array([float(row[side]) for row in rows]) for side in ("kernel", "network")}
+    again = {
+        side: np.array([float(row[f"by_{side}"]) for row in rows]) for side in ("kernel", "network")
+    }
     shown = experiment.settings["shown"]
     assert not np.any(again["kernel"][:shown]) and not np.any(again["network"][:shown])
     # Fewer examples, so another cloud; what they have in common is that the two have not parted.
     assert np.std(again["network"][shown:]) > 0.1
     np.testing.assert_allclose(again["kernel"], again["network"], atol=0.05)
-    apart = np.abs(stored["kernel"] - stored["network"])[stored["step"] <= 100]
+    apart = np.abs(stored["by_kernel"] - stored["by_network"])[stored["step"] <= 100]
     assert np.max(apart) < 0.25
 
 

@@ -23,7 +23,9 @@ def errors(step: int) -> dict[str, float]:
     """The squared error of both on the fresh points, over that of predicting 0."""
     table = _rows(step)
     return {
-        side: float(np.mean((table[side] - table["target"]) ** 2) / np.mean(table["target"] ** 2))
+        side: float(
+            np.mean((table[f"by_{side}"] - table["target"]) ** 2) / np.mean(table["target"] ** 2)
+        )
         for side in ("kernel", "network")
     }
 
@@ -46,7 +48,9 @@ def _draw(step: int) -> Figure:
     sides = (("kernel", "its tangent kernel", "vermilion"), ("network", "the network", "blue"))
     for height, (side, name, color) in zip((2.0, 2.55), sides, strict=True):
         shade = figures.COLORS[color]
-        axes.plot(rows["along"], rows[side], "o", ms=3, mew=0, alpha=0.75, color=shade, ls="none")
+        axes.plot(
+            rows["along"], rows[f"by_{side}"], "o", ms=3, mew=0, alpha=0.75, color=shade, ls="none"
+        )
         text = f"{name}: error {errors(step)[side]:.2f}"
         axes.text(-2.9, height, text, color=shade, fontsize=13, va="center")
     axes.set(xlim=(-3, 3), ylim=(-1.7, 2.95), yticks=(-1, 0, 1), xticks=(-2, 0, 2))

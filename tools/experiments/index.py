@@ -46,8 +46,8 @@ def one_direction(settings: dict[str, Any], task: Row) -> Iterator[Row]:
                     "step": count,
                     "point": point,
                     "along": f"{along[point]:.3f}",
-                    "kernel": f"{float(kernel[place, point]):.3f}",
-                    "network": f"{float(network[place, point]):.3f}",
+                    "by_kernel": f"{float(kernel[place, point]):.3f}",
+                    "by_network": f"{float(network[place, point]):.3f}",
                 }
 
 
@@ -75,8 +75,8 @@ EXPERIMENTS = [
             "step": "of gradient descent",
             "point": "number of a fresh point",
             "along": "its coordinate along the direction that the target depends on",
-            "kernel": "prediction of gradient descent in the tangent space of the start",
-            "network": "prediction of the network",
+            "by_kernel": "prediction of gradient descent in the tangent space of the start",
+            "by_network": "prediction of the network",
         },
         rows=len(STEPS) * SHOWN,
     ),
