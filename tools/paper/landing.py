@@ -28,14 +28,13 @@ def name_editions(site: Site) -> None:
 
 
 def _links(site: Site, others: list[str], folder: str) -> str:
-    links = []
+    whole, chapters = [], []
     for name, form in ((f"{slug()}.pdf", "PDF"), (f"{slug()}.epub", "EPUB")):
         path = site.folder / PAPER / name
         if path.exists():
             pages = f"{len(PdfReader(path).pages)} pages, " if form == "PDF" else ""
             size = f"{max(1, round(path.stat().st_size / 1e6))} MB"
-            links.append(f'the whole book as <a href="{folder}/{name}">{form}</a> ({pages}{size})')
-    chapters = []
+            whole.append(f'<a href="{folder}/{name}">{form}</a> ({pages}{size})')
     for page in others:
         name = page.rpartition("/")[2]
         number = re.search(r'<h1><span class="section-number">(\d+)', read(site.file(page)))
@@ -43,6 +42,6 @@ def _links(site: Site, others: list[str], folder: str) -> str:
             label = f"Chapter {number[1]} as PDF"
             link = f'<a href="{folder}/{name}.pdf" aria-label="{label}">{number[1]}</a>'
             chapters.append(link)
-    if chapters:
-        links.append(f"chapters as PDF: {', '.join(chapters)}")
-    return f"<p><strong>On paper</strong>: {'; '.join(links)}.</p>" if links else ""
+    said = [f"the whole book as {' and '.join(whole)}"] if whole else []
+    said += [f"chapters as PDF: {', '.join(chapters)}"] if chapters else []
+    return f"<p><strong>On paper</strong>: {'; '.join(said)}.</p>" if said else ""
