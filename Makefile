@@ -124,7 +124,7 @@ adopt: env ## make this copy your own (URL=https://github.com/you/your-fork)
 publish: book ## put the rendered site and its editions on the branch gh-pages of origin
 	@PYTHONPATH=tools $(BIN)/python -m paper pdf
 	@PYTHONPATH=tools $(BIN)/python -m paper epub
-	@PYTHONPATH=tools $(BIN)/python -m problem_sets.gate _build/html/paper
+	@PYTHONPATH=tools $(BIN)/python -m problem_sets.gate _build/html
 	$(BIN)/ghp-import --no-jekyll --push --force --remote origin --branch gh-pages _build/html
 
 clean: ## remove what was built (.venv stays)

@@ -113,6 +113,20 @@ def test_magics_are_taken_out(source, left):
 
 
 @pytest.mark.parametrize(
+    ("source", "left_out"),
+    [
+        ("coursework.check('set-1', 'q1', q1)", True),
+        ("x = coursework.check('set-1', 'q1', q1)", False),
+        ("check('set-1', 'q1', q1)", False),
+        ("q1(coursework.check)", False),
+    ],
+)
+def test_only_a_check_that_prints_is_left_out(source, left_out):
+    (statement,) = runner.statements(source)
+    assert runner.printing(statement) == left_out
+
+
+@pytest.mark.parametrize(
     "text", [b"", b"\xff", b"[]", b"3", b'{"cells": 3}', b"[" * 100_000, b'{"cells": [{}]}']
 )
 def test_what_is_no_notebook_is_refused(text):

@@ -423,6 +423,15 @@ def test_what_submissions_could_read_is_no_place_for_grades(name, tmp_path, monk
         command.main()
 
 
+def test_grades_are_those_of_the_terms_variants(tmp_path):
+    assert command.of_term(tmp_path, "").endswith("with the variants of no TERM_SEED")
+    (tmp_path / "term").write_text("autumn\n", encoding="utf-8")
+    assert command.of_term(tmp_path, "autumn").endswith("with the variants of autumn")
+    assert command.of_term(tmp_path, "").endswith("with the variants of autumn")
+    with pytest.raises(Obstacle, match="was built last with autumn, not with spring"):
+        command.of_term(tmp_path, "spring")
+
+
 # The judge calculates with answers: in a process of its own, with limits
 
 HEAVY = """

@@ -425,6 +425,10 @@ def test_the_tree_to_publish_has_the_terms_constants_and_no_master(otter, tmp_pa
     rules = (out / "Makefile").read_text(encoding="utf-8")
     assert not re.search(r"problem.sets|public-tree|^test:|OTTER\)/", rules, re.MULTILINE)
     assert re.search(r"^book: env", rules, re.MULTILINE)
+    # What is published from the masters' own repository is looked through, all of it.
+    own = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^publish: .*\n(?:\t.*\n)*\t.*problem_sets\.gate _build/html\n", own, re.M)
+    assert re.search(r"^publish: .*\n(?:\t.*\n)*\t.*ghp-import", rules, re.M)
     (out / "lib" / "note.txt").write_text(secret_line(), encoding="utf-8")
     with pytest.raises(Obstacle, match=r"note\.txt: a secret line"):
         gate.require_clean([out], [MASTERS["set-1", ""]])

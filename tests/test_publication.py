@@ -16,6 +16,7 @@ import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
 from jsonschema import Draft7Validator
 from packaging.version import Version
+from problem_sets import gate, master
 from project import ROOT, read, write
 from ruamel.yaml import YAML
 
@@ -192,6 +193,7 @@ def test_the_package_carries_its_types_its_tables_and_its_version(tmp_path):
     assert {"ntklab/py.typed", "ntklab/_tables/parity_training.csv"} <= names
     assert f"\nVersion: {ntklab.__version__}\n" in metadata
     assert "\nClassifier: Typing :: Typed\n" in metadata
+    assert not list(gate.findings([wheel], [master.load(name) for name in master.names()]))
 
 
 def test_there_is_one_version():

@@ -30,6 +30,7 @@ from playwright.sync_api import (
     ViewportSize,
     sync_playwright,
 )
+from problem_sets import gate, master
 
 pytestmark = pytest.mark.site
 
@@ -357,6 +358,12 @@ class Survey:
 @pytest.fixture(scope="session")
 def survey(browser: Browser, address: str) -> Survey:
     return Survey(browser, address)
+
+
+def test_the_site_shows_no_solution_and_no_hidden_test(address: str) -> None:
+    # Its editions are looked through when they are published: they are made only then.
+    pages = [path for path in SITE.iterdir() if path.name != "paper"]
+    assert not list(gate.findings(pages, [master.load(name) for name in master.names()]))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from time import monotonic
 
-from project import BUILD, Obstacle, run_tool
+from project import BUILD, Obstacle, read, run_tool
 
 from grading import batch, judge, questions, submissions
 from grading.sandbox import CACHE, Limits, missing, readable
@@ -23,6 +23,22 @@ def built(name: str) -> Path:
         known = ", ".join(sets) or "none is built: run make problem-sets"
         raise Obstacle(f"SET must be one of the built sets ({known}), got {name or 'nothing'}")
     return BUILD / "problem-sets" / name
+
+
+def of_term(folder: Path, wanted: str) -> str:
+    """With which variants a set was built, in one line.
+
+    Raises:
+        Obstacle: if these are not those of the term that is `wanted`, if one is.
+    """
+    place = folder / "term"
+    term = read(place).strip() if place.exists() else ""
+    if wanted and wanted != term:
+        raise Obstacle(
+            f"{folder.name} was built last with {term or 'no TERM_SEED'}, not with {wanted}: "
+            "run make problem-sets with the term's seed"
+        )
+    return f"{folder.name} with the variants of {term or 'no TERM_SEED'}"
 
 
 def rehearse(folder: Path, asked: list[questions.Question], limits: Limits) -> None:
@@ -57,6 +73,7 @@ def main() -> int:
     if canvas and not Path(canvas).is_file():
         raise Obstacle(f"CANVAS must be Canvas' export, got {canvas}")
     folder, limits = built(name), Limits()
+    print(of_term(folder, os.environ.get("TERM_SEED", "")))
     asked = questions.load(folder / "tests")
     found = list(submissions.read(Path(place), name, limits.upload))
     if not found:
@@ -71,6 +88,8 @@ def main() -> int:
     listed = ", ".join(f"{states[state]} {state}" for state in judge.STATES if states[state])
     print(f"{len(rows)} submissions in {monotonic() - began:.0f} s: {listed}")
     print(f"Open {Path(out, 'questions.html').resolve().as_uri()} and {Path(out, 'grades.csv')}")
+    if canvas:
+        print(f"Import into Canvas: {Path(out, 'canvas.csv')}")
     return 0
 
 

@@ -94,6 +94,17 @@ def statements(source: str) -> list[ast.stmt]:
         return ast.parse(without_magics(source)).body
 
 
+def printing(statement: ast.stmt) -> bool:
+    """Whether it is a public check of the notebook's, which prints, and nobody reads it here."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(call := statement.value, ast.Call)
+        and isinstance(called := call.func, ast.Attribute)
+        and isinstance(called.value, ast.Name)
+        and (called.value.id, called.attr) == ("coursework", "check")
+    )
+
+
 class Clock:
     """A soft limit: it interrupts Python code, again and again until it is stopped.
 
@@ -143,6 +154,8 @@ class Notebook:
     def run(self, cell: int, source: str) -> None:
         """Each statement for itself: one that fails, or hangs, loses only itself."""
         for statement in self.parsed(source):
+            if printing(statement):
+                continue
             try:
                 if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
                     for name in statement.names:

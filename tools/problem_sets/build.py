@@ -5,7 +5,8 @@
 - `student/set-1.ipynb`, for Colab, without a trace of otter;
 - `tests/q1.py`, otter's form of all tests, hidden ones too, for the judge;
 - `gradescope/set-1.zip`;
-- `instructor/set-1.ipynb`, with solutions, tests and rubrics, a page of the instructor's book.
+- `instructor/set-1.ipynb`, with solutions, tests and rubrics, a page of the instructor's book;
+- `term`, the seed of the variants that it was built with.
 """
 
 import json
@@ -50,6 +51,7 @@ def build(name: str, term_seed: str = "", folder: Path = master.MASTERS) -> Path
     place(instructor_notebook(read), target / "instructor", name)
     shutil.rmtree(made)
     write(target / "public.json", public_checks(read))
+    write(target / "term", term_seed + "\n")
     gate.require_clean([target / "student", target / "public.json"], [read])
     return target
 

@@ -79,7 +79,7 @@ def _list_pages(out: Path, names: list[str]) -> None:
 
 
 def _makefile(text: str) -> str:
-    """Without the rules whose tools or tests are not there."""
+    """Without the rules and lines whose tools or tests are not there."""
     for rule in [*_RULES, re.escape("$(OTTER)/.pinned")]:
         text = re.sub(rf"^{rule}:.*\n(?:\t.*\n)+\n?", "", text, flags=re.MULTILINE)
         text = re.sub(rf"^(\.PHONY:(?:.*\\\n)?.*?) {rule}(?= |$)", r"\1", text, flags=re.MULTILINE)
