@@ -127,6 +127,21 @@ def test_every_question_has_answers_of_all_kinds():
             assert len(wrong[question.name]) >= 6, question.name
 
 
+def test_the_guide_has_a_row_and_a_result_for_every_question():
+    guide = (ROOT / "book" / "reference" / "instructors.md").read_text(encoding="utf-8")
+    rows = {tuple(row): points for *row, points in re.findall(
+        r"^\| (\d) \| ([qw]\d) \| .* \| ([\d.]+) \| [\d.]+ \|$", guide, re.MULTILINE)}  # fmt: skip
+    results = re.findall(r"^\| \{prf:ref\}.* \|.*\| (.*) \|$", guide, re.MULTILINE)
+    covered = {name for line in results for name in line.split(", ")}
+    asked = {
+        (name.removeprefix("set-"), question.name): f"{question.points:g}"
+        for name in master.names()
+        for question in MASTERS[name, ""].questions.values()
+    }
+    assert rows == asked
+    assert covered == {" ".join(question) for question in asked}
+
+
 # The library has the public checks of the masters as they stand
 
 

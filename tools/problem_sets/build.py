@@ -29,6 +29,13 @@ SETS = BUILD / "problem-sets"
 OTTER = BUILD / "otter" / "bin" / "python"
 PUBLIC = ROOT / "lib" / "ntklab" / "coursework"
 
+HANDING_IN = """## Handing in
+
+Run the notebook once more from the top (in Colab: *Runtime → Restart session and run all*), read
+what the checks say, and download it (*File → Download → Download .ipynb*). This one file, under any
+name, is what you hand in: it is run again, and asked on other inputs. A cell that fails loses
+nothing but itself.
+"""
 _KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -107,6 +114,7 @@ def student_notebook(path: Path, read: master.Master) -> Any:
             call = f'coursework.check("{read.name}", "{asked}", {asked})'
             cells.append(nbformat.v4.new_code_cell(call))
             asked = None
+    cells.append(nbformat.v4.new_markdown_cell(HANDING_IN.rstrip()))
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
     colab = {"provenance": [], "toc_visible": True}
