@@ -115,7 +115,7 @@ def test_what_is_published_has_its_editions_looked_through():
     steps_in_order = [
         "-m paper pdf",
         "-m paper epub",
-        "problem_sets.gate _build/html/paper",
+        "problem_sets.gate _build/html\n",
         "ghp-",
     ]
     places = [recipe[1].index(step) for step in steps_in_order]
