@@ -3,11 +3,11 @@ r"""Any model `(apply, params)`: which of its leaves are trained, its outputs, a
 `params` is a pytree, hand-written or of a library, and `apply(params, x)` gives the outputs at the
 points x. What is trained is what the model's own library trains:
 
-- **hand-written** pytrees: floating-point arrays and Python floats, as `jax.grad` has it;
-- **Flax linen**: the collection `params`. A mapping of mappings with an entry `params` is read as
+- hand-written pytrees: floating-point arrays and Python floats, as `jax.grad` has it;
+- Flax linen: the collection `params`. A mapping of mappings with an entry `params` is read as
   Flax's variables; running means and caches are other entries and are not trained;
-- **Flax NNX**, states and modules: `nnx.Param` only;
-- **Equinox**: the floating-point arrays of a module, as `equinox.filter_grad` has it. Its Python
+- Flax NNX, states and modules: `nnx.Param` only;
+- Equinox: the floating-point arrays of a module, as `equinox.filter_grad` has it. Its Python
   floats are settings, and what an `equinox.nn.State` holds is not trained either.
 
 All other leaves reach `apply` as they are: integers, keys, functions, texts. The rules hold where a
