@@ -4,6 +4,7 @@ The site must be built: `make book`.
 """
 
 import io
+import json
 import os
 import re
 import shutil
@@ -138,10 +139,15 @@ def test_what_is_closed_on_the_page_is_open_on_paper(site, text, box):
 
 def test_a_player_is_its_frames_with_the_values_of_its_handles(site, text):
     html = site.file(CHAPTER).read_text(encoding="utf-8")
-    labels = re.findall(r'<img class="ntk-frame[^>]*? alt="([^"]*)"', html)
-    assert len(labels) > 6
-    shown = [label for label in labels if _packed(unescape(label)) in "".join(text)]
-    assert len(shown) >= 6 and {labels[0], labels[-1]} <= set(shown)
+    for player in re.findall(r'<div class="ntk-player".*?</script>', html, re.DOTALL):
+        labels = re.findall(r'<img class="ntk-frame[^>]*? alt="([^"]*)"', player)
+        texts = [json.loads(unescape(found)) for found in re.findall(r'data-texts="(.*?)"', player)]
+        shown = [label for label in labels if _packed(unescape(label)) in "".join(text)]
+        assert 2 <= len(shown) <= 6
+        # The middle of every handle is seen, and of the first both ends.
+        middles = [values[len(values) // 2] for values in texts]
+        for value in (texts[0][0], texts[0][-1], *(middles if len(texts) > 1 else [])):
+            assert any(value in unescape(label) for label in shown), value
 
 
 def test_all_fonts_are_embedded(chapter, book):

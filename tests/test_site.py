@@ -672,6 +672,64 @@ def test_a_hit_in_what_is_closed_opens_it(solution_page: Page, way: str) -> None
     found.first.wait_for(state="visible")
 
 
+def test_a_hit_on_a_whole_page_is_shown(solution_page: Page) -> None:
+    """Sphinx's search leads to a page without a place on it: one sees the word all the same."""
+    word, _ = solution_page.evaluate(HIDDEN_WORD)
+    page = solution_page.url
+    solution_page.goto("about:blank")
+    go(solution_page, f"{page}?highlight={word}")
+    solution_page.wait_for_function(
+        """() => {
+          const box = document.querySelector(".highlighted")?.getBoundingClientRect();
+          return box && box.height && box.top >= 0 && box.bottom <= innerHeight;
+        }"""
+    )
+
+
+def test_the_contents_of_a_telephone_close_when_they_have_led_somewhere(
+    solution_page: Page,
+) -> None:
+    show(solution_page, (390, 844), "light")
+    drawer = solution_page.locator("#pst-secondary-sidebar-modal")
+    solution_page.locator(".secondary-toggle:visible").click()
+    drawer.wait_for(state="visible")
+    drawer.locator("a[href^='#']:visible").nth(1).click()
+    drawer.wait_for(state="hidden")
+    assert "#" in solution_page.url
+
+
+def test_what_goes_on_at_the_right_fades(solution_page: Page) -> None:
+    show(solution_page, (390, 844), "light")
+    code = ".cell:not(:has(details.hide)) div.highlight pre"
+    wide, place = solution_page.evaluate(
+        """selector => {
+          const boxes = [...document.querySelectorAll(selector)];
+          const place = boxes.findIndex(box => box.scrollWidth > box.clientWidth + 20);
+          return [boxes.filter(box => box.scrollWidth > box.clientWidth + 1).length, place];
+        }""",
+        code,
+    )
+    assert solution_page.locator(f"{code}.course-goes-on").count() == wide > 0
+    solution_page.locator(code).nth(place).evaluate("box => { box.scrollLeft = 1e6; }")
+    solution_page.wait_for_function(
+        "([code, wide]) => document.querySelectorAll(`${code}.course-goes-on`).length === wide - 1",
+        arg=[code, wide],
+    )
+
+
+def test_the_head_of_a_page_shows_where_the_keyboard_is(solution_page: Page) -> None:
+    show(solution_page, (1280, 900), "light")
+    controls = solution_page.locator(".bd-header-article :is(a, button):visible")
+    assert controls.count() >= 4
+    for control in controls.all():
+        solution_page.keyboard.press("Tab")  # what is focused from now on is so by the keyboard
+        control.focus()
+        seen = control.evaluate(
+            "part => [getComputedStyle(part).outlineStyle, getComputedStyle(part).boxShadow]"
+        )
+        assert seen != ["none", "none"], control.get_attribute("title")
+
+
 # Where a reference of each kind leads: what shows it is the end of its address.
 REFERENCES = {
     "statement": "html#thm-",

@@ -44,15 +44,38 @@ document.addEventListener("DOMContentLoaded", () => {
     const words = [...document.querySelectorAll("article .highlighted")];
     const place = document.querySelector(":target");
     const here = words.filter(word => place?.contains(word));
-    for (const word of here.length ? here : words.slice(0, 1)) openAround(word);
+    const shown = here.length ? here : words.slice(0, 1);
+    shown.forEach(openAround);
+    // A page as a whole was the hit: the first of its words is what was looked for.
+    if (!location.hash && shown.length) {
+      const show = () => shown[0].scrollIntoView({ block: "center" });
+      (window.MathJax?.startup?.promise ?? Promise.resolve()).then(show);
+    }
   }, 50);
+  // After a search the keyboard goes on at what was found.
+  const results = document.querySelector("#search-results");
+  if (results && location.search) {
+    results.tabIndex = -1;
+    results.focus();
+  }
 });
 window.addEventListener("hashchange", () => reveal(location.hash));
-// The same link clicked once more changes no address.
+// The same link clicked once more changes no address. In a drawer it has done its work.
 document.addEventListener("click", event => {
   const link = event.target.closest("a[href]");
+  if (link?.hash) link.closest("dialog.bd-sidebar, dialog[id$=sidebar-modal]")?.close();
   if (link?.hash && link.href === location.href) reveal(link.hash);
 });
+
+// Where a box goes on at its right, it fades.
+const FADING = "div.cell_output pre, div.highlight pre, .course-wide, .pst-scrollable-table-container";
+function fade(box) {
+  const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
+  box.classList.toggle("course-goes-on", left > 1);
+}
+document.addEventListener("scroll", event => {
+  if (event.target.matches?.(FADING)) fade(event.target);
+}, { capture: true, passive: true });
 
 // A box that scrolls must be reachable from the keyboard, and no other.
 const BOXES = "mjx-container[display=true], div.cell_output pre, div.highlight pre, .course-table, .course-wide, .pst-scrollable-table-container";
@@ -60,6 +83,7 @@ function reach() {
   for (const box of document.querySelectorAll(BOXES)) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
+    if (box.matches(FADING)) fade(box);
   }
 }
 window.addEventListener("load", () => {

@@ -12,13 +12,27 @@ const settled = async () => {
   }));
 };
 
+// The places of the frames that are shown: of one handle at equal steps; of several the ends and the
+// middle of the first, which varies fastest, at the beginning and in the middle of the second.
+function places(counts) {
+  const [first, second] = counts;
+  if (!second) {
+    const shown = Math.min(FRAMES, first);
+    const step = shown > 1 ? (first - 1) / (shown - 1) : 0;
+    return Array.from({ length: shown }, (_, k) => Math.round(k * step));
+  }
+  const middle = count => Math.floor(count / 2);
+  const rows = new Set([0, middle(second)]);
+  const columns = new Set([0, middle(first), first - 1]);
+  return [...rows].flatMap(row => [...columns].map(column => row * first + column));
+}
+
 // Frames of a player side by side, each over the values of its handles.
 function layOut(player) {
   const frames = [...player.querySelectorAll(".ntk-frame")];
-  const count = Math.min(FRAMES, frames.length);
-  const chosen = new Set();
-  for (let k = 0; k < count; k++)
-    chosen.add(count > 1 ? Math.round((k * (frames.length - 1)) / (count - 1)) : 0);
+  const handles = [...player.querySelectorAll(".ntk-controls :is(input, select)")];
+  const counts = handles.map(handle => JSON.parse(handle.dataset.texts).length);
+  const chosen = places(counts);
   const sheet = document.createElement("div");
   sheet.className = "course-frames";
   for (const place of chosen) {
