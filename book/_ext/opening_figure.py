@@ -18,6 +18,11 @@ _ALT = (
     "cloud around a flat line; those of the network leave the same cloud and settle on the wave."
 )
 
+_CAPTION = (
+    "Dots are predictions on fresh points, the line is the truth; always predicting 0 has an error "
+    "of 1."
+)
+
 
 def errors(step: int) -> dict[str, float]:
     """The squared error of both on the fresh points, over that of predicting 0."""
@@ -66,6 +71,7 @@ class _OpeningFigure(SphinxDirective):
             map(_draw, steps),
             [f"step {step}" for step in steps],
             alt=_ALT,
+            caption=_CAPTION,
             interval=0.8,
             start=-1,
         )
