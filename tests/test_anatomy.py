@@ -355,7 +355,7 @@ def test_the_landing_page_says_what_its_figure_shows():
     page = " ".join(read(ROOT / "book" / "index.md").split())
     run = tables.provenance("opening")["settings"]
     assert f"{2 * run['pairs']} ReLU units" in page and f"{run['n']} examples" in page
-    assert "For the first hundred steps nobody could tell the two apart." in page
+    assert "For the first hundred steps the two are hard to tell apart." in page
     before, *_, after = (errors(step) for step in run["steps"] if step >= 100)
     assert abs(before["kernel"] - before["network"]) < 0.03
     assert after["network"] < 0.2 and after["kernel"] > 0.85
