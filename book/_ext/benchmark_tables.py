@@ -1,24 +1,31 @@
 """What the last `make benchmark` measured, as tables.
 
-`{benchmark} mlp` shows the cases whose names begin so; `{benchmark-machine}` the machine.
+`{benchmark} mlp` shows the cases whose names begin so; `{benchmark-machine}` the machine; with the
+option `:accelerator:` those of the run on one.
 """
 
 import json
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 import project
 from course_tables import table
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-_FILE = project.ROOT / "book" / "reference" / "benchmark.json"
+_FOLDER = project.ROOT / "book" / "reference"
 
 
-def _stored(directive: SphinxDirective) -> dict[str, Any]:
-    directive.env.note_dependency(str(_FILE))
-    return dict(json.loads(project.read(_FILE)))
+class _Measured(SphinxDirective):
+    option_spec: ClassVar[dict[str, Any]] = {"accelerator": directives.flag}
+
+    def stored(self) -> dict[str, Any]:
+        name = "benchmark-accelerator" if "accelerator" in self.options else "benchmark"
+        file = _FOLDER / f"{name}.json"
+        self.env.note_dependency(str(file))
+        return dict(json.loads(project.read(file)))
 
 
 def rows(case: dict[str, Any], gflops: float) -> list[list[str]]:
@@ -45,11 +52,11 @@ def rows(case: dict[str, Any], gflops: float) -> list[list[str]]:
     return found
 
 
-class _Benchmark(SphinxDirective):
+class _Benchmark(_Measured):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        stored = _stored(self)
+        stored = self.stored()
         gflops = stored["machine"]["matrix_product_gflops"]
         cases = [case for case in stored["cases"] if case["name"].startswith(self.arguments[0])]
         if not cases:
@@ -59,11 +66,11 @@ class _Benchmark(SphinxDirective):
         return [table(heads, lines, "course-benchmark")]
 
 
-class _Machine(SphinxDirective):
+class _Machine(_Measured):
     def run(self) -> list[nodes.Node]:
-        stored = _stored(self)
+        stored = self.stored()
         machine = stored["machine"]
-        accelerators = ", ".join(machine["accelerators"]) or "no GPU was available"
+        accelerators = ", ".join(machine["accelerators"]) or "no GPU"
         seen: dict[str, set[str]] = {}
         for case in stored["cases"]:
             for side in case["measured"]:

@@ -36,8 +36,8 @@ HELD = 2**27
 # Numbers that are in work at once, while rows of the Jacobian are computed or multiplied.
 WORKING = 2**24
 # Rows, times outputs, of the blocks that are multiplied: the matrix product is at its best, and
-# what is done with it element by element still finds it in the cache.
-BLOCK = 512
+# what is done with it element by element still finds it in the cache. An accelerator wants more.
+BLOCK, BLOCK_THERE = 512, 2048
 # Columns that a matrix product takes at once: with many more, its rate is cut by half.
 COLUMNS = 8192
 # Fewest rows of the Jacobian that are held at once, however long they are.
@@ -50,12 +50,14 @@ class Factors(NamedTuple):
     """What a layer adds to the Jacobian at some rows.
 
     Attributes:
-        entering: a, `[N, T, fan_in]`; of a table the rows that are looked up, `[N, T]`.
+        entering: a, `[N, T, fan_in]`; of a table the rows that are looked up, `[N, T]`; of a
+            convolution whose gradient is formed, a tuple of its parts, one for each of the filter's
+            entries.
         signals: b, `[N, K, T, fan_out]`; None if that is the identity at T = 1.
         shift: `[N]`, a number that every a has beside these, for a bias; None without one.
     """
 
-    entering: Array
+    entering: Any
     signals: Array | None
     shift: Array | None
 
@@ -70,6 +72,10 @@ class Rows(NamedTuple):
 
     factors: tuple[Factors, ...]
     gradients: Array
+
+
+def _block() -> int:
+    return BLOCK if jax.default_backend() == "cpu" else BLOCK_THERE
 
 
 @dataclass(frozen=True)
@@ -345,7 +351,7 @@ def rows(plan: _Plan, inputs: Sequence[Any], x: Array) -> Rows:
     kind = jax.eval_shape(one, jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
     held = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(kind))
     computed = plan.program.numbers_of_a_row
-    chunk = max(1, min(BLOCK, WORKING // max(held, plan.program.outputs * computed, 1)))
+    chunk = max(1, min(_block(), WORKING // max(held, plan.program.outputs * computed, 1)))
     chunks = -(-count // chunk)
     if chunks == 1:
         return jax.vmap(one)(x)
@@ -375,7 +381,12 @@ def _row(plan: _Plan, inputs: Sequence[Any], row: Array) -> Rows:
         output, at = program.run(
             given, lambda place, value: value + added[place] if place in added else value
         )
-        return output, [_entering(program, site, at, dtype) for site in sites]
+        entering = [
+            _entering(program, site, at, dtype, cut=len(uses) == 1 and not plan.in_factors(uses))
+            for uses in known.sites
+            for site in uses
+        ]
+        return output, entering
 
     offsets = [
         None if site.readout is not None else jnp.zeros(kind.shape, kind.dtype)
@@ -410,20 +421,28 @@ def _row(plan: _Plan, inputs: Sequence[Any], row: Array) -> Rows:
 
 
 def _entering(
-    program: Program, site: Site, at: Callable[[Any], Any], dtype: Any
-) -> tuple[Array, Array, Array | None]:
+    program: Program, site: Site, at: Callable[[Any], Any], dtype: Any, *, cut: bool
+) -> tuple[Any, Array, Array | None]:
     """A `[T, fan_in]`, or the rows of a table `[T]`, and the scalar factors of the gradients with
     respect to the leaf and to the bias.
+
+    With `cut` a convolution with a small filter gives a in parts, one for each entry of the filter:
+    what gathers them into one array takes longer than to multiply them.
     """
     step = program.steps[site.step]
-    value = at(step.inputs[site.entering])
+    value: Any = at(step.inputs[site.entering])
     parameters = step.operation.params
     if site.kind == "dense":
         kept = [i for i in range(value.ndim) if i not in site.axes]
         value = value.transpose(*kept, *site.axes).reshape(site.positions, site.fan_in)
     elif site.kind == "convolution":
         weights = program.kind(step.inputs[1]).shape
-        value = _patches(value, weights, parameters).reshape(site.positions, site.fan_in)
+        extents = [weights[i] for i in parameters["dimension_numbers"].rhs_spec[2:]]
+        if cut and math.prod(extents) <= CUT:
+            parts = _cuts(value, extents, parameters)
+            value = tuple(part.reshape(site.positions, -1) for part in parts)
+        else:
+            value = _patches(value, extents, parameters).reshape(site.positions, site.fan_in)
     else:
         value = _looked_up(value[..., 0].reshape(-1), site.fan_in, parameters["mode"])
     behind = site.readout or ()
@@ -449,27 +468,31 @@ def _looked_up(index: Array, size: int, mode: Any) -> Array:
     return jnp.where((index >= 0) & (index < size), index, -1).astype(jnp.int32)
 
 
-def _patches(x: Array, weights: Sequence[int], parameters: Any) -> Array:
+def _patches(x: Array, extents: Sequence[int], parameters: Any) -> Array:
     """What a convolution multiplies with its weights: `[batch, *positions, inputs × filter]`."""
+    if math.prod(extents) <= CUT:
+        return jnp.stack(_cuts(x, extents, parameters), axis=-1)
+    spatial = tuple(range(2, x.ndim))
+    patches = jax.lax.conv_general_dilated_patches(
+        x.transpose(parameters["dimension_numbers"].lhs_spec),
+        extents,
+        parameters["window_strides"],
+        parameters["padding"],
+        lhs_dilation=parameters["lhs_dilation"],
+        rhs_dilation=parameters["rhs_dilation"],
+        dimension_numbers=jax.lax.ConvDimensionNumbers(
+            (0, 1, *spatial), (0, 1, *spatial), (0, 1, *spatial)
+        ),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return jnp.moveaxis(patches, 1, -1)
+
+
+def _cuts(x: Array, extents: Sequence[int], parameters: Any) -> list[Array]:
+    """What each entry of a convolution's filter meets: `[batch, *positions, inputs]` for each."""
     numbers = parameters["dimension_numbers"]
     strides, dilation = parameters["window_strides"], parameters["rhs_dilation"]
     inner, padding = parameters["lhs_dilation"], parameters["padding"]
-    extents = [weights[i] for i in numbers.rhs_spec[2:]]
-    if math.prod(extents) > CUT:
-        spatial = tuple(range(2, x.ndim))
-        patches = jax.lax.conv_general_dilated_patches(
-            x.transpose(numbers.lhs_spec),
-            extents,
-            strides,
-            padding,
-            lhs_dilation=inner,
-            rhs_dilation=dilation,
-            dimension_numbers=jax.lax.ConvDimensionNumbers(
-                (0, 1, *spatial), (0, 1, *spatial), (0, 1, *spatial)
-            ),
-            precision=jax.lax.Precision.HIGHEST,
-        )
-        return jnp.moveaxis(patches, 1, -1)
     x = jnp.moveaxis(x.transpose(numbers.lhs_spec), 1, -1)
     widened = [(0, 0, 0), *((*ends, d - 1) for ends, d in zip(padding, inner, strict=True))]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), [*widened, (0, 0, 0)])
@@ -477,7 +500,7 @@ def _patches(x: Array, weights: Sequence[int], parameters: Any) -> Array:
         (size - d * (extent - 1) - 1) // stride + 1
         for size, extent, d, stride in zip(x.shape[1:-1], extents, dilation, strides, strict=True)
     ]
-    cut = [
+    return [
         jax.lax.slice(
             x,
             (0, *starts, 0),
@@ -495,7 +518,6 @@ def _patches(x: Array, weights: Sequence[int], parameters: Any) -> Array:
             *(range(0, extent * d, d) for extent, d in zip(extents, dilation, strict=True))
         )
     ]
-    return jnp.stack(cut, axis=-1)
 
 
 def _factors(plan: _Plan, site: Site, signal: Array | None, entering: Any) -> Factors:
@@ -503,7 +525,7 @@ def _factors(plan: _Plan, site: Site, signal: Array | None, entering: Any) -> Fa
     value, scale, shift = entering
     dtype = plan.dtype
     if site.kind != "table":
-        value = value.astype(dtype) * scale
+        value = jax.tree.map(lambda part: part.astype(dtype) * scale, value)
     if signal is None:
         return Factors(value, None, shift)
     order = sorted(
@@ -538,9 +560,12 @@ def _products(plan: _Plan, site: Site, factors: Factors) -> list[Array]:
         table = jnp.zeros((count, site.fan_in, site.fan_out), signals.dtype)
         # The signal of a row that is not there is 0.
         gradient = table.at[:, jnp.maximum(factors.entering, 0)].add(signals)
+        result = [gradient.reshape(count, -1)]
     else:
-        gradient = jnp.einsum("ti,kto->kio", factors.entering, signals, precision="highest")
-    result = [gradient.reshape(count, -1)]
+        result = [
+            jnp.einsum("ti,kto->kio", part, signals, precision="highest").reshape(count, -1)
+            for part in jax.tree.leaves(factors.entering)
+        ]
     if factors.shift is not None:
         result.append(factors.shift * jnp.sum(signals, axis=1))
     return result
@@ -702,7 +727,7 @@ def gram(
     n1, n2 = x1.shape[0], right.shape[0]
     outputs, dtype = program.outputs, program.kind(program.output).dtype
     shape = (n1, n2) if trace or outputs == 1 else (n1, n2, outputs, outputs)
-    tile = max(1, BLOCK // (1 if trace else outputs))
+    tile = max(1, _block() // (1 if trace else outputs))
 
     one = functools.partial(_row, plan, inputs)
     row = jax.eval_shape(one, jax.ShapeDtypeStruct(x1.shape[1:], x1.dtype))

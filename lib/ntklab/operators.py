@@ -225,18 +225,22 @@ def kernel_operator(
     whole = jnp.issubdtype(left.dtype, jnp.integer)
     dtype = np.dtype(jnp.result_type(float) if whole else left.dtype)
 
+    def multiplied(block: Array, vectors: np.ndarray) -> np.ndarray:
+        # Where the block is: on an accelerator it need not leave.
+        return np.asarray(jnp.matmul(block, vectors, precision="highest"))
+
     def product(vectors: np.ndarray, turned: bool) -> np.ndarray:
         vectors = np.asarray(vectors, dtype)
         result = np.zeros((len(right if turned else left), *vectors.shape[1:]), dtype)
         for done, (rows, columns) in enumerate(pairs, start=1):
-            block = np.asarray(kernel(left[rows], right[columns]))
+            block = jnp.asarray(kernel(left[rows], right[columns]))
             expected = rows.stop - rows.start, columns.stop - columns.start
             if block.shape != expected:
                 raise ValueError(f"kernel must give blocks {list(expected)}, got {block.shape}")
             if turned or (x2 is None and rows != columns):
-                result[columns] += block.T @ vectors[rows]
+                result[columns] += multiplied(block.T, vectors[rows])
             if not turned:
-                result[rows] += block @ vectors[columns]
+                result[rows] += multiplied(block, vectors[columns])
             if progress is not None:
                 progress(done, len(pairs))
         return result

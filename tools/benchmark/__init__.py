@@ -6,7 +6,9 @@ timed apart, and so is the memory by which a process grows in a run.
 
 `make benchmark` computes all cases and replaces what the page shows. It keeps each case when it is
 done: a run that was interrupted goes on where it stopped. `python -m benchmark NAME ...` computes
-some cases, shows them and keeps nothing.
+some cases, shows them and keeps nothing. With a JAX that finds an accelerator, as after
+`JAX_PLATFORMS=cuda`, the library is compared there with what runs beside it in one environment; the
+page shows that apart.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -27,17 +29,22 @@ from typing import IO, Any
 
 from project import BUILD, ROOT, Obstacle, chapters, read, write
 
-RESULT = ROOT / "book" / "reference" / "benchmark.json"
-UNFINISHED = BUILD / "benchmark.json"
+RESULTS = ROOT / "book" / "reference"
 WORKER = Path(__file__).with_name("worker.py")
 PEERS = BUILD / "peers"
 
 # Which sides run elsewhere than in the library's own environment.
 ENVIRONMENTS = {"neural-tangents": "neural-tangents", "netket": "netket"}
-# Bytes of a Jacobian up to which it is stored: twice that is in work.
-STORED = 4e9
+# Bytes of a Jacobian up to which it is stored, and on an accelerator: twice that is in work.
+STORED, STORED_THERE = 4e9, 16e9
 # A side that has taken as many seconds takes no more turns than these.
 PATIENCE, FEWEST = 30.0, 3
+# On an accelerator, products of single precision have fewer digits unless one asks for all, and the
+# first process would take all of its memory.
+ON_ACCELERATOR = {
+    "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 # Single precision, sums of some thousand terms in another order, and units of ReLU that are on
 # for one side and off for the other.
 AGREEMENT = 2e-3
@@ -73,6 +80,14 @@ class Case:
     depth: int = 3
 
     @property
+    def jacobian(self) -> float:
+        """The bytes of all gradients of an `mlp`, 0 for anything else."""
+        if self.model != "mlp":
+            return 0.0
+        w, k = self.width, self.outputs
+        return 4.0 * self.points * k * (self.inputs * w + 2 * w * w + k * w)
+
+    @property
     def products(self) -> float:
         """The operations that the kernel of an `mlp` needs at least, 0 for anything else.
 
@@ -92,13 +107,12 @@ class Case:
 
 def kernel_of_mlp(points: int, turns: int, **changes: Any) -> Case:
     """The network of three hidden layers, by all who can hold what they need."""
-    sides = ["ours", "ours, written out", "neural-tangents", "one product"]
-    size = 4 * points * 2.9e6 * changes.get("outputs", 1)
-    if size <= STORED:
-        sides += ["netket", "stored Jacobian"]
+    sides = ("ours", "ours, written out", "neural-tangents", "one product")
     what = changes.pop("what", "full")
     name = f"mlp-{points}" + (f"-{changes['outputs']}-{what}" if changes else "")
-    return Case(name, what, tuple(sides), turns, points, model="mlp", **changes)
+    case = Case(name, what, sides, turns, points, model="mlp", **changes)
+    stored = ("netket", "stored Jacobian") if case.jacobian <= STORED else ()
+    return replace(case, sides=sides + stored)
 
 
 CASES = [
@@ -132,6 +146,31 @@ CASES = [
     ),
     Case("flow-4000", "flow", ("ours", "lapack evd", "lapack evr"), 3, 4000),
 ]
+
+
+# The cases on an accelerator.
+THERE = ("mlp-1000", "mlp-8000", "convolutions", "attention", "infinite-3")
+
+
+def accelerated() -> bool:
+    """Whether JAX computes on an accelerator here."""
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
+def cases() -> list[Case]:
+    """What is compared here: on an accelerator some of it, by whoever needs no other environment."""
+    if not accelerated():
+        return CASES
+    found = []
+    for case in CASES:
+        sides = [side for side in case.sides if side not in ENVIRONMENTS]
+        if STORED < case.jacobian <= STORED_THERE:
+            sides.append("stored Jacobian")
+        if case.name in THERE:
+            found.append(replace(case, sides=tuple(sides)))
+    return found
 
 
 @dataclass
@@ -314,11 +353,6 @@ def import_times(turns: int = 7) -> dict[str, float]:
 # --- what is kept and shown -----------------------------------------------------------------------
 
 
-def stored() -> dict[str, Any]:
-    """The cases of an unfinished run, by name."""
-    return dict(json.loads(read(UNFINISHED))) if UNFINISHED.exists() else {}
-
-
 def lines(measured: dict[str, Any]) -> Iterator[str]:
     """A case for the screen: a line for each side."""
     sides = measured["measured"]
@@ -344,25 +378,29 @@ def rounded(value: Any) -> Any:
 
 def main() -> int:
     """Compute the cases asked for; all of them for the page."""
-    names = [case.name for case in CASES]
+    os.environ.update(ON_ACCELERATOR)
+    known = cases()
+    names = [case.name for case in known]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="*", help=" ".join(names))
     asked = parser.parse_args().name
     if unknown := set(asked) - set(names):
         parser.error(f"no such case: {', '.join(unknown)}; there are {' '.join(names)}")
     if asked:
-        for case in CASES:
+        for case in known:
             if case.name in asked:
                 print(*lines(run(case)), sep="\n", flush=True)
         return 0
     BUILD.mkdir(exist_ok=True)
-    done = stored()
-    for case in CASES:
+    name = "benchmark-accelerator.json" if accelerated() else "benchmark.json"
+    unfinished = BUILD / name
+    done = dict(json.loads(read(unfinished))) if unfinished.exists() else {}
+    for case in known:
         kept = done.get(case.name)
         # As JSON has it: a case that was changed since is computed anew.
         if kept is None or not json.loads(json.dumps(asdict(case))).items() <= kept.items():
             done[case.name] = rounded(run(case))
-            write(UNFINISHED, json.dumps(done) + "\n")
+            write(unfinished, json.dumps(done) + "\n")
         print(*lines(done[case.name]), sep="\n", flush=True)
     result = {
         "about": "Speed of the library beside public tools; made by `make benchmark`.",
@@ -371,6 +409,6 @@ def main() -> int:
         "import_seconds": rounded(import_times()),
         "cases": [done[name] for name in names],
     }
-    write(RESULT, json.dumps(result, indent=1) + "\n")
-    UNFINISHED.unlink()
+    write(RESULTS / name, json.dumps(result, indent=1) + "\n")
+    unfinished.unlink()
     return 0
