@@ -42,7 +42,7 @@ PATIENCE, FEWEST = 30.0, 3
 # On an accelerator, products of single precision have fewer digits unless one asks for all, and the
 # first process would take all of its memory.
 ON_ACCELERATOR = {
-    "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+    "JAX_DEFAULT_MATMUL_PRECISION": "float32",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 # Single precision, sums of some thousand terms in another order, and units of ReLU that are on
@@ -160,7 +160,7 @@ def accelerated() -> bool:
 
 
 def cases() -> list[Case]:
-    """What is compared here: on an accelerator some of it, by whoever needs no other environment."""
+    """What is compared here: on an accelerator a part, by whoever needs no other environment."""
     if not accelerated():
         return CASES
     found = []
