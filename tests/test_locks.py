@@ -179,6 +179,15 @@ def test_under_the_tests_nothing_is_installed_without_a_hash(tool, tmp_path):
     assert done.returncode and "hashes" in done.stderr, done.stderr
 
 
+def test_the_oldest_jax_that_is_allowed_is_tested():
+    """It is the one in which the chapters' Colab copies run."""
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    allowed = [Requirement(line) for line in asked["project"]["dependencies"]]
+    (jax,) = (one for one in allowed if one.name == "jax")
+    (oldest,) = (one.version for one in jax.specifier if one.operator == ">=")
+    assert oldest == pinned(COLABS, "3.13")["jax"]
+
+
 def test_the_release_of_jax_with_quadratic_scans_is_excluded():
     (jax,) = [requirement for requirement in requirements() if requirement.name == "jax"]
     assert not jax.specifier.contains("0.11.1")
