@@ -698,18 +698,24 @@ def test_the_factors_against_performance_estimation(kappa):
     """PEPit's worst case over all functions that fit the interpolation conditions.
 
     With the inequality at the two iterates its optimum is our factor; demanded at the middle of
-    the step as well it leaves less, so that the factor is no exact worst case.
+    the step as well it leaves less, and at the third point of the proof no more than the factor
+    that is derived there.
     """
     from PEPit import PEP
     from PEPit.functions import SmoothFunction
 
-    def worst(middle):
+    def worst(third):
         problem = PEP()
         function = problem.declare_function(SmoothFunction, L=1.0)
         lowest = function(function.stationary_point())
         start = problem.set_initial_point()
         end = start - function.gradient(start)
-        for point in [start, end] + [(start + end) / 2] * middle:
+        thirds = {
+            "none": [],
+            "middle": [(start + end) / 2],
+            "proof": [end + function.gradient(end) / 2],
+        }
+        for point in [start, end, *thirds[third]]:
             gap = function(point) - lowest
             problem.add_constraint(function.gradient(point) ** 2 >= 2 * kappa * gap)
             problem.add_constraint(gap >= 0)
@@ -718,8 +724,9 @@ def test_the_factors_against_performance_estimation(kappa):
         return problem.solve(verbose=0)
 
     polyak, smooth, quadratic = descent_factors(kappa)
-    assert worst(middle=False) == pytest.approx(smooth, abs=1e-4)  # the solver's accuracy
-    assert quadratic - 1e-4 <= worst(middle=True) <= smooth - 0.01 < polyak
+    assert worst("none") == pytest.approx(smooth, abs=1e-4)  # the solver's accuracy
+    assert quadratic - 1e-4 <= worst("middle") <= smooth - 0.01 < polyak
+    assert quadratic - 1e-4 <= worst("proof") <= (1 - kappa) / (1 + 5 * kappa / 8) + 1e-4
 
 
 # --- the limit kernel --------------------------------------------------------------------------
