@@ -1,16 +1,22 @@
 """The judge of the problem sets: frames, what is handed in, gradebooks, and pages."""
 
 import io
+import os
+import re
 import stat
 import struct
+import threading
 import zipfile
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
-from grading import feedback, gradebook, protocol, runner, seccomp, submissions
+from grading import feedback, gradebook, judge, protocol, runner, seccomp, submissions
 from grading.gradebook import Row
 from grading.judge import Answer, Grade, Verdict, seed
+from grading.questions import Case
+from grading.sandbox import Limits
 from grading.submissions import Submission
 from project import Obstacle
 
@@ -59,6 +65,28 @@ def test_a_payload_that_claims_too_much_is_refused(payload, cause):
         protocol.decode(payload)
 
 
+@pytest.mark.parametrize("shape", [(), (1, 1), (protocol.LONGEST_TEXT + 1,)])
+def test_a_text_has_one_dimension_and_a_length(shape):
+    data = b"a" * (protocol.LONGEST_TEXT + 1)
+    payload = claimed(protocol.TEXT, 1, shape, data[: shape[0] if shape else 0])
+    with pytest.raises(protocol.Broken, match="too long"):
+        protocol.decode(payload, text=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        ([1] * 17, "17 values"),
+        (["a" * 1001], "a text"),
+        ([np.zeros((1,) * 9)], "9 dimensions"),
+        ([np.zeros(protocol.LARGEST // 8)], "bytes"),
+    ],
+)
+def test_no_more_is_sent_than_is_taken(values, cause):
+    with pytest.raises(protocol.Broken, match=cause):
+        protocol.encode(values, several=True)
+
+
 def test_a_truth_value_is_one_of_two():
     (value,), _ = protocol.decode(claimed(code=0, data=b"\x07"))
     assert value.tobytes() == b"\x01"
@@ -73,23 +101,50 @@ def test_a_truth_value_is_one_of_two():
     ],
 )
 def test_a_header_is_judged_before_more_is_read(header, cause):
-    import os
-    from time import monotonic
-
     read, write = os.pipe()
     try:
         channel = protocol.Channel(read, write)
         os.write(write, protocol.HEADER.pack(*header))
         with pytest.raises(protocol.Broken, match=cause):
             channel.receive(monotonic() + 1, protocol.ANSWERS)
+        began = monotonic()
         with pytest.raises(protocol.Overdue):
-            channel.receive(monotonic() + 0.05, protocol.ANSWERS)
+            channel.receive(began + 0.05, protocol.ANSWERS)
+        assert monotonic() - began < 3
     finally:
         os.close(read)
         os.close(write)
 
 
-@pytest.mark.parametrize("value", [1j, "text", None, object(), 2**64, np.array(["a"])])
+def test_who_reads_nothing_keeps_nobody_waiting():
+    read, write = os.pipe()
+    channel = protocol.Channel(read, write)
+    assert not os.get_blocking(read)
+    # A write that waits ends when the reader has gone, and is then no longer overdue.
+    gone = threading.Timer(2, os.close, [read])
+    gone.start()
+    with pytest.raises(protocol.Overdue):
+        channel.send(monotonic() + 0.05, protocol.CALL, 0, bytes(1 << 20))
+    gone.join()
+    with pytest.raises(protocol.Ended):
+        channel.send(monotonic() + 1, protocol.CALL, 0)
+    os.close(write)
+
+
+def test_a_side_that_has_gone_has_ended():
+    read, write = os.pipe()
+    channel = protocol.Channel(read, write)
+    os.write(write, protocol.MARK)
+    os.close(write)
+    with pytest.raises(protocol.Ended):
+        channel.receive(monotonic() + 1, protocol.ANSWERS)
+    os.close(read)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1j, "text", None, object(), 2**63, -(2**63) - 1, 2**64, np.uint64([2**63]), np.array(["a"])],
+)
 def test_what_is_no_real_number_does_not_travel(value):
     with pytest.raises(TypeError):
         protocol.plain(value)
@@ -169,11 +224,179 @@ def test_the_filter_denies_what_it_lists(machine):
     assert verdict(5000, architecture=1) == seccomp.KILL
     assert verdict(0x40000001) == seccomp.DENY | seccomp.ENOSYS
     assert verdict(seccomp.CLONE3[column]) == seccomp.DENY | seccomp.ENOSYS
-    assert verdict(seccomp.CLONE[column], 0x10000000) == denied
+    for bit in (7, 17, *range(25, 31)):  # CLONE_NEWTIME, NEWNS, NEWCGROUP to NEWNET
+        assert verdict(seccomp.CLONE[column], 0x11 | 1 << bit) == denied
     assert verdict(seccomp.CLONE[column], 0x11) == seccomp.ALLOW
     for call in (seccomp.SOCKET, seccomp.SOCKETPAIR):
         for family in (1, 2, 40):
             assert verdict(call[column], family) == seccomp.DENY | seccomp.EAFNOSUPPORT
+
+
+# What each of them reaches, so that none is lost from the filter's list unnoticed.
+REACH = {
+    "other processes": "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise "
+    "perf_event_open userfaultfd move_pages migrate_pages",
+    "keys": "add_key request_key keyctl",
+    "the kernel's own machines": "io_uring_setup io_uring_enter io_uring_register bpf",
+    "mounts": "mount umount2 pivot_root chroot open_tree move_mount fsopen fsconfig fsmount fspick "
+    "mount_setattr quotactl swapon swapoff",
+    "name spaces": "unshare setns",
+    "memory that no file counts": "memfd_create memfd_secret shmget shmat shmctl semget semop "
+    "semtimedop semctl msgget msgsnd msgrcv msgctl mq_open",
+    "cores and order": "sched_setaffinity sched_setscheduler sched_setattr ioprio_set",
+    "the machine": "personality acct reboot init_module finit_module delete_module kexec_load "
+    "kexec_file_load syslog settimeofday clock_settime adjtimex clock_adjtime iopl ioperm "
+    "modify_ldt uselib",
+    "files past their names": "name_to_handle_at open_by_handle_at fanotify_init lookup_dcookie",
+}
+
+
+def test_the_filter_lists_all_that_reaches_out():
+    assert set(seccomp.DENIED) == {name for names in REACH.values() for name in names.split()}
+
+
+@pytest.mark.parametrize(
+    ("column", "header"), [(0, "x86_64-linux-gnu/asm/unistd_64.h"), (1, "asm-generic/unistd.h")]
+)
+def test_the_numbers_are_the_kernels(column, header):
+    place = Path("/usr/include", header)
+    if not place.exists():
+        pytest.skip("the kernel's headers are not installed")
+    text = place.read_text(encoding="utf-8")
+    told = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text))
+    others = {"socket": seccomp.SOCKET, "socketpair": seccomp.SOCKETPAIR}
+    others |= {"clone": seccomp.CLONE, "clone3": seccomp.CLONE3}
+    for name, numbers in {**seccomp.DENIED, **others}.items():
+        expected = told.get(name)
+        assert numbers[column] == (None if expected is None else int(expected)), name
+
+
+# What the judge believes: frames of one form
+
+
+class Said:
+    """A sandbox that says what a test has it say."""
+
+    seconds = peak = 0
+    too_long = False
+
+    def __init__(self, *frames):
+        self.channel, self.frames, self.asked = self, list(frames), 0
+
+    def allow(self, seconds):
+        pass
+
+    def send(self, deadline, kind, number, payload):
+        self.number, self.asked = number, self.asked + 1
+
+    def receive(self, deadline, kinds):
+        kind, number, payload = self.frames.pop(0)
+        return kind, self.number if number is None else number, payload
+
+
+def examined(*frames, **limits):
+    examination = judge.Examination(Path("notebook"), Limits(**limits))
+    examination.box = Said(*frames)
+    examination._ends = examination._question_ends = monotonic() + 60
+    return examination
+
+
+CELLS = 3
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(protocol.CELL, CELLS, b"")],
+        [(protocol.CELL, 0, b"a")],
+        [(protocol.CELL, 0, b"")] * (CELLS + 1),
+        [(protocol.MALFORMED, 1, b"a")],
+        [(protocol.READY, 1, b"")],
+        [(protocol.READY, 1, bytes(5))],
+        [(protocol.RETURNED, 1, b"")],
+    ],
+)
+def test_a_notebook_that_runs_says_nothing_else(frames):
+    examination = examined(*frames, cells=CELLS)
+    with pytest.raises(protocol.Broken):
+        list(examination._cells(examination.box))
+
+
+def test_a_notebook_runs_through():
+    frames = [(protocol.CELL, n, b"") for n in range(CELLS)]
+    examination = examined(*frames, (protocol.READY, 7, struct.pack("<I", 2)), cells=CELLS)
+    assert list(examination._cells(examination.box)) == [0, 1, 2]
+    assert (examination.ran, examination.late) == (7, 2)
+
+
+NINE = protocol.encode([9.0])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        (protocol.RETURNED, 5, NINE),  # an answer to another call
+        (protocol.RETURNED, None, NINE + b"a"),
+        (protocol.NOTHING, None, b"a"),
+        (protocol.LATE, None, b"a"),
+        (protocol.MISSING, None, b"a"),
+        (protocol.UNUSABLE, None, b"a"),
+        (protocol.RAISED, None, b""),
+        (protocol.RAISED, None, b"\x01\x01"),
+        (protocol.RAISED, None, bytes([len(protocol.EXCEPTIONS)])),
+        (protocol.CELL, None, b""),
+        (protocol.READY, None, bytes(4)),
+    ],
+)
+def test_a_frame_that_answers_no_call_ends_the_process(frame):
+    examination = examined(frame)
+    with pytest.raises(judge.Lost, match="crash"):
+        examination.call("q1", 3.0)
+    assert examination.box is None and examination.failures == ["crash"]
+
+
+def test_an_answer_to_a_call_is_taken():
+    frames = [(protocol.RETURNED, None, NINE), (protocol.NOTHING, None, b"")]
+    examination = examined(*frames)
+    assert examination.call("q1", 3.0) == 9.0 and examination.call("q1", 3.0) is None
+
+
+def test_after_two_calls_that_hang_no_more_is_asked():
+    examination = examined(*[(protocol.LATE, None, b"")] * 5)
+    for _ in range(4):
+        with pytest.raises(judge.Lost, match="timeout"):
+            examination.call("q1", 3.0)
+    assert examination.box.asked == 2
+
+
+def test_no_process_is_started_when_the_time_is_over():
+    examination = judge.Examination(Path("notebook"), Limits())  # its time ended long ago
+    with pytest.raises(judge.Lost, match="timeout"):
+        examination.start()
+    assert examination.processes == 0
+
+
+@pytest.mark.parametrize("kind", protocol.EXCEPTIONS)
+def test_what_an_answer_raises_is_no_exception_of_the_tests(kind):
+    """No loop ends by it, no judge either, and it is told from a test that failed."""
+    error = judge._raised("q1", kind)
+    assert isinstance(error, Exception) and not isinstance(error, StopIteration)
+    verdict = judge._verdict(case(error), examined())
+    assert verdict.kind == "raised" and kind in verdict.message
+
+
+def case(error):
+    def test():
+        raise error
+
+    return Case("test_q1", 1.0, True, "", "", test)
+
+
+def test_a_message_is_one_short_line():
+    said = judge._verdict(case(AssertionError("x" * 10**4)), examined()).message
+    assert said == "x" * judge.LONGEST_MESSAGE
+    assert judge._verdict(case(AssertionError("one\ntwo")), examined()).message == "one"
+    assert judge._verdict(case(AssertionError("\narrays")), examined()).message
 
 
 # What is handed in
@@ -254,6 +477,58 @@ def test_a_zip_that_lies_about_its_sizes_is_counted(tmp_path):
     assert content.count(declared) == 2
     (got,) = found(tmp_path, content.replace(declared, struct.pack("<I", 10)))
     assert got.content is None or len(got.content) <= 1000
+
+
+def test_a_declared_size_is_enough_to_be_refused(tmp_path):
+    content = archive(("s/a.ipynb", b"x" * 10))
+    # Of the list at the end: what the entry itself holds is small.
+    place = content.index(b"PK\x01\x02") + 24
+    declared = content[:place] + struct.pack("<I", 1001) + content[place + 4 :]
+    (got,) = found(tmp_path, declared)
+    assert got.content is None and "larger" in got.fault
+
+
+def test_what_is_counted_is_refused_whatever_is_declared():
+    """Should the unpacking give more than an entry declares, no more than the limit is read."""
+    info = zipfile.ZipInfo("a.ipynb")
+    info.file_size = 10
+    held = io.BytesIO(b"x" * 5000)
+    held.close = lambda: None
+
+    class Archive:
+        def infolist(self):
+            return [info]
+
+        def open(self, entry):
+            return held
+
+    (entry,) = submissions._archive_entries(Archive())
+    with pytest.raises(submissions._Refused, match="larger"):
+        entry.read(1000)
+    assert held.tell() == 1001
+
+
+def test_what_cannot_be_unpacked_keeps_its_row(tmp_path):
+    content = bytearray(archive(("s/a.ipynb", bytes(range(256)))))
+    place = content.index(b"a.ipynb") + len("a.ipynb")
+    content[place : place + 20] = b"\xff" * 20
+    (got,) = found(tmp_path, bytes(content))
+    assert "cannot be unpacked" in got.fault
+
+
+@pytest.mark.parametrize(
+    "name", ["/a", "../a", "a/../../b", "a/..", "a\\b", "..\\a", "C:a", "C:/a", "a\0b"]
+)
+def test_a_name_that_leads_elsewhere_is_no_place(name):
+    assert submissions._inside(name) is None
+    assert submissions._inside("a/b:c") is not None
+
+
+def test_a_file_in_a_folder_has_a_size(tmp_path):
+    (tmp_path / "a.ipynb").write_bytes(b"x" * 1001)
+    (tmp_path / "b.ipynb").write_bytes(b"x" * 1000)
+    got = {s.student: s for s in submissions.read(tmp_path, "set-1", 1000)}
+    assert "larger" in got["a"].fault and len(got["b"].content) == 1000
 
 
 def test_what_leads_outside_is_not_read(tmp_path):

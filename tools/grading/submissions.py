@@ -116,8 +116,6 @@ def _archive_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
                 with archive.open(info) as file:
                     # What an entry declares need not be what it holds.
                     content = file.read(largest + 1)
-            except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
-                raise _Refused("it cannot be unpacked") from None
             except Exception as error:  # each compression has errors of its own
                 raise _Refused(f"it cannot be unpacked: {type(error).__name__}") from None
             if len(content) > largest:
