@@ -451,6 +451,8 @@ def test_q1(q1):
     ("work", "state", "note"),
     [
         ("np.ones((len(x), len(x)))", "wrong", ""),
+        ("raise SystemExit", "ungradable", "process ended"),
+        ("setattr(__import__('grading.judge').judge, '_state', None)", "ungradable", "TypeError"),
         ("__import__('time').sleep(60)", "ungradable", "calculated too long"),
         ("__import__('os').kill(__import__('os').getpid(), 9)", "ungradable", "process ended"),
     ],
@@ -465,6 +467,9 @@ def test_what_an_answer_makes_the_judge_do_ends(built, tmp_path, work, state, no
     rows = batch.run(given, questions.load(tests), tmp_path / "out", limits, tests)
     assert [row.grade.state for row in rows] == [state] * 2
     assert all(note in row.grade.note and row.grade.score == 0 for row in rows)
+    # What the judge failed at is tried again by another run.
+    kept = list((tmp_path / "out" / "state").glob("*.json"))
+    assert len(kept) == (state != "ungradable")
     assert not left_running()
 
 
@@ -610,6 +615,216 @@ def test_no_limit_of_the_kernel_is_left_open(built, tmp_path):
             resource.RLIMIT_MEMLOCK: 0,
         }.items():
             assert examination.call("found", name).tolist() == [value, value]
+
+
+def told(process):
+    """What the kernel says of a process."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def test_each_wall_stands_by_itself(built, tmp_path):
+    """Many things need two of them to fall; here each is looked at from outside."""
+    place = tmp_path / "notebook"
+    place.write_bytes(
+        notebook(
+            """
+            import os
+            def writable(): return [not os.statvfs(p).f_flag & os.ST_RDONLY for p in PLACES]
+            PLACES = ['/', '/usr', '/site', '/course/lib/ntklab', '/course/book/data', '/dev',
+                '/judge/grading/runner.py', '/submission/notebook.ipynb', '/cache/bytecode',
+                '/cache/compiled', '/dev/pts', '/tmp', '/dev/shm']
+            def shared(): v = os.statvfs('/dev/shm'); return v.f_blocks * v.f_frsize
+            def terminals(): return len(os.listdir('/dev/pts'))
+            """
+        )
+    )
+    core = min(os.sched_getaffinity(0))
+    with judge.Examination(place, Limits(), slot=7, core=core) as examination:
+        examination.begin()
+        box = examination.box
+        first, runner, *others = sandbox.descendants(box.inside)
+        assert first == box.inside and not others
+        for space in ("pid", "net", "ipc", "uts", "mnt", "cgroup"):
+            ours, its = (os.stat(f"/proc/{p}/ns/{space}").st_ino for p in ("self", runner))
+            assert its != ours, space
+        for process, most in ((first, 0b111 << 6), (runner, 0)):  # setgid, setuid, setpcap
+            status = told(process)
+            for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+                assert not int(status[kind][0], 16) & ~most, (process, kind)
+            assert status["NoNewPrivs"] == ["1"]
+        status = told(runner)
+        assert os.geteuid() or not int(status["CapBnd"][0], 16)
+        assert status["Seccomp"] == ["2"]
+        if os.geteuid() == 0:
+            assert status["Uid"] == status["Gid"] == [str(sandbox.FIRST_USER + 7)] * 4
+            assert status["Groups"] == []
+        assert os.sched_getaffinity(runner) == {core}
+        score = Path(f"/proc/{runner}/oom_score_adj").read_text(encoding="utf-8")
+        assert int(score) == 1000
+        # No terminal of the judge's is theirs, nor is a signal that is sent to its session.
+        assert os.getsid(box.monitor.pid) == box.monitor.pid != os.getsid(0)
+        assert os.getsid(runner) == first
+        assert examination.call("writable").tolist() == [False] * 11 + [True] * 2
+        assert examination.call("shared") == 16 << 20
+        assert examination.call("terminals") == 0
+
+
+def test_what_a_submission_stores_in_shared_memory_counts(built, tmp_path):
+    place = tmp_path / "notebook"
+    place.write_bytes(
+        notebook("def found(): return open('/dev/shm/a', 'wb').write(bytes(8 << 20))")
+    )
+    with judge.Examination(place, WIDE) as examination:
+        examination.begin()
+        before = sandbox.stored(examination.box.inside)
+        assert examination.call("found") == 8 << 20
+        assert sandbox.stored(examination.box.inside) - before >= 8 << 20
+
+
+CHILDREN = """
+    import os, time
+    def burn(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end: pass
+    def ended():
+        for _ in range(6):
+            if not (child := os.fork()): burn(0.25); os._exit(0)
+            os.waitpid(child, 0)
+        return 1
+    def living():
+        children = []
+        for _ in range(3):
+            if not (child := os.fork()): burn(0.6); time.sleep(9)
+            children.append(child)
+        time.sleep(15)
+        return 1
+    """
+
+
+@pytest.mark.parametrize("which", ["ended", "living"])
+def test_the_work_of_children_counts(built, which, tmp_path):
+    place = tmp_path / "notebook"
+    place.write_bytes(notebook(CHILDREN))
+    limits = replace(WIDE, call=0.5, grace=0.5, patience=40.0, cpu=60)
+    with judge.Examination(place, limits) as examination:
+        examination.begin()
+        with pytest.raises(judge.Lost, match="timeout"):
+            examination.call(which)
+        assert examination.failures == ["timeout"]
+
+
+def test_the_time_of_all_is_that_of_the_cells_too(built, tmp_path):
+    place = tmp_path / "notebook"
+    place.write_bytes(notebook("import time", *["time.sleep(0.7)"] * 6))
+    began = time.monotonic()
+    with (
+        judge.Examination(place, replace(WIDE, total=2.0)) as examination,
+        pytest.raises(judge.Lost, match="timeout"),
+    ):
+        examination.start()
+    assert time.monotonic() - began < 4
+
+
+def test_who_has_no_process_left_keeps_what_was_answered(built):
+    half = "import os\ndef q2(x): return 9.0 if getattr(x, 'ndim', 0) == 0 else os._exit(0)"
+    first, second = questions.load(built / "tests")
+    limits = replace(WIDE, attempts=1)
+    grade = judge.grade(notebook(RIGHT, half), [first, second], b"", limits)
+    assert [answer.score for answer in grade.answers] == [2, 1]
+    whole = replace(second, all_or_nothing=True)
+    grade = judge.grade(notebook(RIGHT, half), [first, whole], b"", limits)
+    assert [answer.score for answer in grade.answers] == [2, 0]
+
+
+# What is kept of a batch, and what it needs
+
+
+def test_the_secret_is_the_instructors_and_stays(tmp_path):
+    first = batch.secret(tmp_path / "state")
+    assert batch.secret(tmp_path / "state") == first and len(first) == 32
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "state" / "secret").stat().st_mode) == 0o600
+
+
+def test_what_decides_a_grade_makes_another_version(tmp_path, monkeypatch):
+    parts = [tmp_path / "tests" / "q1.py", tmp_path / "judge" / "judge.py"]
+    parts += [tmp_path / "lib" / "ntklab" / "deep" / "a.py"]
+    for place in parts:
+        place.parent.mkdir(parents=True)
+        place.write_text("a", encoding="utf-8")
+    monkeypatch.setattr(batch, "HERE", tmp_path / "judge")
+    monkeypatch.setattr(batch, "ROOT", tmp_path)
+
+    def version(limits=WIDE):
+        return batch.version(tmp_path / "tests", limits)
+
+    assert version() == version()
+    seen = [version(), version(LIMITS)]
+    for place in parts:
+        place.write_text("b", encoding="utf-8")
+        seen.append(version())
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"answers": 3}', '{"answers": [{}]}'])
+def test_a_grade_that_cannot_be_read_is_none(tmp_path, text):
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    assert batch._kept(tmp_path / "a.json") is None
+
+
+def test_two_of_one_name_have_two_pages_and_no_formula(tmp_path):
+    given = submissions.Submission('="a",b', ("17",), b"")
+    graded = judge.Grade("ok", 1.0, 1.0, [])
+    rows = [batch.Row(given, graded)] * 2
+    batch.report(rows, tmp_path, "set-1", None, "", 1.0)
+    assert len(list((tmp_path / "feedback").iterdir())) == 2
+    with (tmp_path / "feedback.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["student"] for row in csv.DictReader(file)] == ['\'="a",b'] * 2
+
+
+@pytest.mark.parametrize("program", ["bwrap", "setpriv", "taskset", "choom"])
+def test_each_program_that_is_missing_is_named(program, monkeypatch):
+    monkeypatch.setattr(sandbox.sys, "platform", "linux")
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None if name == program else name)
+    assert re.match(f"{program} is not installed .*nothing was run$", missing())
+    monkeypatch.setattr(sandbox.sys, "platform", "darwin")
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: name)
+    assert "needs Linux" in missing()
+
+
+ORPHAN = """
+import sys
+from pathlib import Path
+from grading import batch
+from grading.sandbox import Limits
+batch.Worker(Path(sys.argv[1]), Limits(), 0, 0, sys.argv[1]).grade(b"", b"")
+"""
+
+
+def test_the_judge_does_not_outlive_its_batch(tmp_path):
+    """Not even while it calculates, when it hears of nothing."""
+    busy = tmp_path / "busy"
+    text = f"import time\nopen({str(busy)!r}, 'w').close()\ntime.sleep(120)\n"
+    (tmp_path / "q1.py").write_text(text, encoding="utf-8")
+    settings = {**os.environ, "PYTHONPATH": str(ROOT / "tools")}
+    started = subprocess.Popen([sys.executable, "-c", ORPHAN, tmp_path], env=settings)
+    for _ in range(600):
+        time.sleep(0.1)
+        if busy.exists() or started.poll() is not None:
+            break
+    processes = list(sandbox.descendants(started.pid))
+    assert busy.exists() and len(processes) > 1
+    started.kill()
+    started.wait()
+    for _ in range(50):
+        left = [p for p in processes if Path(f"/proc/{p}").exists() and told(p)["State"][0] != "Z"]
+        if not left:
+            break
+        time.sleep(0.1)
+    for process in left:
+        os.kill(process, 9)
+    assert not left
 
 
 def test_a_drip_of_bytes_is_overdue(built, tmp_path):
