@@ -120,11 +120,13 @@ def test_who_reads_nothing_keeps_nobody_waiting():
     read, write = os.pipe()
     channel = protocol.Channel(read, write)
     assert not os.get_blocking(read)
-    # A write that waits ends when the reader has gone, and is then no longer overdue.
-    gone = threading.Timer(2, os.close, [read])
+    # A write that waits ends when the reader has gone.
+    gone = threading.Timer(3, os.close, [read])
     gone.start()
+    began = monotonic()
     with pytest.raises(protocol.Overdue):
-        channel.send(monotonic() + 0.05, protocol.CALL, 0, bytes(1 << 20))
+        channel.send(began + 0.05, protocol.CALL, 0, bytes(1 << 20))
+    assert monotonic() - began < 2.5
     gone.join()
     with pytest.raises(protocol.Ended):
         channel.send(monotonic() + 1, protocol.CALL, 0)
@@ -187,6 +189,38 @@ def test_only_a_check_that_prints_is_left_out(source, left_out):
 def test_what_is_no_notebook_is_refused(text):
     with pytest.raises(ValueError, match="no notebook"):
         runner.code_cells(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (None, protocol.NOTHING),
+        (9.0, protocol.RETURNED),
+        ((9.0,), protocol.RETURNED),
+        (1j, protocol.UNUSABLE),
+        ((9.0, "a"), protocol.UNUSABLE),
+        ([[1], [2, 3]], protocol.UNUSABLE),
+        ((9.0,) * 17, protocol.UNUSABLE),
+        (2**63, protocol.UNUSABLE),
+    ],
+)
+def test_what_a_function_gives_is_an_answer_or_unusable(given, kind):
+    payload = protocol.encode(["q1", "", 3.0], several=True)
+    names = {"q1": lambda x: given, "q2": 9.0}
+    clock = runner.Clock(2.0)
+    found, answer = runner.called(protocol, names, clock, 5.0, payload)
+    assert found == kind and bool(answer) == (kind == protocol.RETURNED)
+    for missing in ("q2", "q3"):
+        payload = protocol.encode([missing, "", 3.0], several=True)
+        assert runner.called(protocol, names, clock, 5.0, payload) == (protocol.MISSING, b"")
+
+
+def test_a_class_is_named_only_if_it_is_pythons_own():
+    names = protocol.EXCEPTIONS
+    forged = type("SystemExit", (KeyError,), {"__module__": "__main__"})
+    assert names[runner.class_code(forged(), names)] == "KeyError"
+    assert names[runner.class_code(UnicodeDecodeError("a", b"", 0, 1, ""), names)] == "UnicodeError"
+    assert names[runner.class_code(KeyboardInterrupt(), names)] == "Exception"
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

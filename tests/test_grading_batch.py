@@ -172,11 +172,40 @@ def test_archives_within_archives_end(tmp_path):
     assert got["s"].content is None and got["t"].content == b"honest"
 
 
+def test_a_students_zip_has_a_size_and_holds_no_other(tmp_path):
+    inner = archive(("a.ipynb", b"a"))
+    got = found(
+        tmp_path,
+        archive(("s/a.zip", archive(("b.zip", inner))), ("t/a.zip", inner + os.urandom(4000))),
+    )
+    assert "no notebook" in got["s"].fault and "larger" in got["t"].fault
+    assert found(tmp_path, archive(("s/a.zip", inner)))["s"].content == b"a"
+
+
+def test_what_the_system_leaves_behind_is_no_submission(tmp_path):
+    names = ["emmy/a.ipynb", "__MACOSX/a.ipynb", "emmy/.ipynb_checkpoints/b.ipynb", ".DS_Store"]
+    got = found(tmp_path, archive(*[(name, b"a") for name in names], ("empty/", b"")))
+    assert {student: s.content for student, s in got.items()} == {"emmy": b"a"}
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"a")
+    (read,) = submissions.read(tmp_path / "in", "set-1", 99)
+    assert (read.student, read.content) == ("emmy", b"a")
+
+
+def test_of_a_file_no_more_is_read_than_the_limit_and_none_of_a_pipe(tmp_path):
+    with (tmp_path / "a.ipynb").open("wb") as file:
+        file.truncate(1 << 40)  # none of it on the disk
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    got = {s.student: s for s in submissions.read(tmp_path, "set-1", 1000)}
+    assert "larger" in got["a"].fault and "plain" in got["pipe"].fault
+
+
 def test_many_entries_in_one_students_zip_are_not_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(submissions, "MOST_ENTRIES", 50)
     inner = archive(*[(f"{n}.txt", b"") for n in range(60)], ("a.ipynb", b"a"))
     got = found(tmp_path, archive(("s/a.zip", inner)), 5000)
-    assert "more than 50 entries" in got["s"].fault
+    assert "its zip has more than 50 entries" in got["s"].fault
     with pytest.raises(Obstacle, match="more than 50 entries"):
         found(tmp_path, inner)
 
@@ -260,6 +289,17 @@ def test_gradescopes_export_says_who_whatever_students_put_in_it(tmp_path):
 def test_a_list_that_is_not_gradescopes_is_refused(tmp_path, listed):
     content = archive(("submission_metadata.yml", listed), ("submission_5/a.ipynb", b"a"))
     with pytest.raises(Obstacle, match="not what Gradescope writes"):
+        found(tmp_path, content)
+
+
+def test_gradescopes_list_has_a_size_and_runs_nothing(tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    listed = f"submission_5:\n  :submitters:\n  - !!python/object/apply:os.mkdir ['{ran}']\n"
+    content = archive(("submission_metadata.yml", listed), ("submission_5/a.ipynb", b"a"))
+    assert found(tmp_path, content)["submission_5"].content == b"a"
+    assert not ran.exists()
+    monkeypatch.setattr(submissions, "LARGEST_METADATA", len(listed) - 1)
+    with pytest.raises(Obstacle, match="cannot be read: it is larger"):
         found(tmp_path, content)
 
 
@@ -573,7 +613,7 @@ def test_a_notebook_has_a_size_and_so_many_cells(built, limit, tight, wide):
     assert judge.grade(content, asked, b"", replace(WIDE, **{limit: wide})).state == "ok"
 
 
-def test_files_count_as_memory_be_they_empty(built, tmp_path):
+def test_files_count_as_memory_be_they_empty(built, tmp_path, monkeypatch):
     place = tmp_path / "notebook"
     place.write_bytes(
         notebook(
@@ -594,8 +634,9 @@ def test_files_count_as_memory_be_they_empty(built, tmp_path):
         assert after - before >= 20_000 * sandbox.INODE
         assert examination.call("full") == 16 << 20
         assert sandbox.stored(examination.box.inside) - after >= 16 << 20
+        monkeypatch.setattr(sandbox, "stored", lambda process: 1 << 50)
         examination.box.look()
-        assert examination.box.holds > 16 << 20
+        assert examination.box.holds > 1 << 50
 
 
 def test_no_limit_of_the_kernel_is_left_open(built, tmp_path):
@@ -667,6 +708,7 @@ def test_each_wall_stands_by_itself(built, tmp_path):
         assert os.getsid(runner) == first
         assert examination.call("writable").tolist() == [False] * 11 + [True] * 2
         assert examination.call("shared") == 16 << 20
+        assert box.channel.largest == Limits().frame
         assert examination.call("terminals") == 0
 
 
@@ -793,22 +835,35 @@ def test_each_program_that_is_missing_is_named(program, monkeypatch):
     assert "needs Linux" in missing()
 
 
-ORPHAN = """
+# Of the batch, of one judge: each is killed while what it has started hears of nothing.
+ORPHANS = {
+    "judge": """
 import sys
 from pathlib import Path
 from grading import batch
 from grading.sandbox import Limits
 batch.Worker(Path(sys.argv[1]), Limits(), 0, 0, sys.argv[1]).grade(b"", b"")
-"""
+""",
+    "submission": """
+import sys
+from pathlib import Path
+from grading import judge
+from grading.sandbox import Limits, Sandbox
+Sandbox.allow = lambda *_: Path(sys.argv[1], "busy").touch()
+with judge.Examination(Path(sys.argv[1], "notebook"), Limits()) as examination:
+    examination.start()
+""",
+}
 
 
-def test_the_judge_does_not_outlive_its_batch(tmp_path):
-    """Not even while it calculates, when it hears of nothing."""
+@pytest.mark.parametrize("which", ORPHANS)
+def test_nothing_outlives_its_parent(built, which, tmp_path):
     busy = tmp_path / "busy"
     text = f"import time\nopen({str(busy)!r}, 'w').close()\ntime.sleep(120)\n"
     (tmp_path / "q1.py").write_text(text, encoding="utf-8")
+    (tmp_path / "notebook").write_bytes(notebook("import time; time.sleep(120)"))
     settings = {**os.environ, "PYTHONPATH": str(ROOT / "tools")}
-    started = subprocess.Popen([sys.executable, "-c", ORPHAN, tmp_path], env=settings)
+    started = subprocess.Popen([sys.executable, "-c", ORPHANS[which], tmp_path], env=settings)
     for _ in range(600):
         time.sleep(0.1)
         if busy.exists() or started.poll() is not None:

@@ -67,7 +67,7 @@ def code_cells(text: bytes) -> list[str]:
             if cell["cell_type"] == "code":
                 source = cell["source"] if "source" in cell else cell["input"]
                 sources.append(source if isinstance(source, str) else "".join(source))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError("no notebook") from error
     return sources
 
