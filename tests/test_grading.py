@@ -1,5 +1,6 @@
 """The judge of the problem sets: frames, what is handed in, gradebooks, and pages."""
 
+import csv
 import io
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 from grading import feedback, gradebook, judge, protocol, runner, seccomp, submissions
 from grading.gradebook import Row
 from grading.judge import Answer, Grade, Verdict, seed
-from grading.questions import Case
+from grading.questions import Case, load
 from grading.sandbox import Limits
 from grading.submissions import Submission
 from project import Obstacle
@@ -592,6 +593,29 @@ def test_no_cell_is_a_formula(tmp_path):
     assert "\x1b" not in text and "\udc80" not in text
 
 
+@pytest.mark.parametrize("sign", "=+-@\t\r\n|%")
+def test_no_sign_begins_a_formula(sign, tmp_path):
+    assert gradebook.harmless(f"{sign}x").startswith("'")
+    one = row(f"{sign}x", (f"{sign}y",))
+    one.grade.note = f"{sign}z"
+    gradebook.plain([one], tmp_path / "grades.csv")
+    with (tmp_path / "grades.csv").open(encoding="utf-8", newline="") as file:
+        (cells,) = csv.DictReader(file)
+    assert all(cells[key].startswith("'") for key in ("student", "identifiers", "note"))
+
+
+# Of each kind one: control, format, surrogate, private, unassigned, line, paragraph.
+@pytest.mark.parametrize("sign", "\x1b\u202e\ud800\ue000\u0378\u2028\u2029")
+def test_no_sign_steers_a_terminal_or_a_page(sign):
+    assert sign not in gradebook.shown(f"a{sign}b")
+    page = feedback.student_page(row(f"a{sign}b"), "set-1")
+    assert sign not in page and "a" in page
+
+
+def test_a_text_has_a_length():
+    assert gradebook.shown("x" * 1000) == "x" * 200
+
+
 CANVAS = (
     "\ufeffStudent;ID;SIS User ID;SIS Login ID;Section;Problem set 1 (77);Final Score\r\n"
     "    Points Possible;;;;;4;(read only)\r\n"
@@ -633,6 +657,64 @@ def test_the_export_keeps_all_but_the_scores(tmp_path, key):
 def test_an_export_that_does_not_fit_is_refused(tmp_path, changes, cause):
     with pytest.raises(Obstacle, match=cause):
         merged(tmp_path, **{"rows": [row()], **changes})
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (CANVAS.replace("20;;", '20;";').encode(), "a quote is not closed"),
+        (CANVAS.encode("utf-16"), "UTF-8"),
+        (CANVAS.replace("19;", "19;;").encode(), "different lengths"),
+    ],
+)
+def test_an_export_that_is_no_table_is_refused(tmp_path, content, cause):
+    place = tmp_path / "export.csv"
+    place.write_bytes(content)
+    with pytest.raises(Obstacle, match=cause):
+        gradebook.merged(place, [row()], "set-1", 4.0)
+
+
+@pytest.mark.parametrize("delimiter", ",\t")
+def test_an_export_may_have_other_delimiters(tmp_path, delimiter):
+    text = CANVAS.replace("Noether; Emmy", "Emmy").replace(";", delimiter)
+    merge = merged(tmp_path, [row()], text)
+    assert f"A{delimiter}EX{delimiter}2" in merge and f'"=A"{delimiter}3{delimiter}1' in merge
+
+
+@pytest.mark.parametrize("field", ["student", "title", "note", "question", "case", "message"])
+def test_what_stands_on_a_page_is_escaped(field):
+    hostile = "<b>&\"'"
+    names = dict.fromkeys(["student", "title", "note", "question", "case", "message"], "plain")
+    names[field] = hostile
+    verdict = Verdict(names["case"], True, 1.0, "wrong", names["message"])
+    answer = Answer(names["question"], 1.0, 0.0, [verdict])
+    grade = Grade("wrong", 0.0, 1.0, [answer], names["note"])
+    one = Row(Submission(names["student"], ("17",), b""), grade)
+    pages = [
+        feedback.student_page(one, names["title"]),
+        feedback.analysis([one], names["title"]),
+    ]
+    assert not any(hostile[:3] in page or "&\"'" in page for page in pages)
+    assert any("&lt;b&gt;&amp;&quot;&#x27;" in page for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (None, "no tests in"),
+        ("1 / 0", "does not run: ZeroDivisionError"),
+        ("OK_FORMAT = False", "no test file"),
+        (
+            "from otter.test_files import test_case\n@test_case()\ndef test_q1(q1): pass",
+            "no test file",
+        ),
+    ],
+)
+def test_tests_that_are_none_are_refused(tmp_path, text, cause):
+    if text is not None:
+        (tmp_path / "q1.py").write_text(text, encoding="utf-8")
+    with pytest.raises(Obstacle, match=cause):
+        load(tmp_path)
 
 
 def test_a_page_runs_nothing():

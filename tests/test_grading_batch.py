@@ -463,6 +463,53 @@ def test_what_submissions_could_read_is_no_place_for_grades(name, tmp_path, monk
         command.main()
 
 
+def test_what_is_compiled_for_submissions_is_not_under_what_they_can_read(tmp_path, monkeypatch):
+    if missing():
+        pytest.skip("bubblewrap is not installed")
+    for key in ("IN", "OUT"):
+        monkeypatch.setenv(key, str(tmp_path))
+    monkeypatch.setattr(command, "BUILD", Path("/usr/x"))
+    with pytest.raises(Obstacle, match="/usr/x is under /usr"):
+        command.main()
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause"),
+    [
+        ({"IN": ""}, "say SET="),
+        ({"OUT": ""}, "say SET="),
+        ({"IN": "nowhere"}, "IN must be a folder or a zip"),
+        ({"CANVAS": "nowhere"}, "CANVAS must be Canvas' export"),
+        ({}, "no submission in"),
+    ],
+)
+def test_a_call_that_lacks_something_grades_nothing(built, changed, cause, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    settings = {"SET": "set-1", "IN": str(tmp_path / "in"), "OUT": str(tmp_path / "out")}
+    for key, value in {**settings, "CANVAS": "", **changed}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(command, "built", lambda name: built)
+    with pytest.raises(Obstacle, match=cause):
+        command.main()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_set_is_one_that_is_built(tmp_path, monkeypatch):
+    (tmp_path / "problem-sets" / "set-1").mkdir(parents=True)
+    monkeypatch.setattr(command, "BUILD", tmp_path)
+    assert command.built("set-1").name == "set-1"
+    for name in ("set-2", "", "../problem-sets/set-1"):
+        with pytest.raises(Obstacle, match="SET must be one of"):
+            command.built(name)
+
+
+def test_a_solution_that_has_not_all_points_grades_nothing(built, tmp_path):
+    (tmp_path / "instructor").mkdir()
+    (tmp_path / "instructor" / "set-1.ipynb").write_bytes(notebook(HALF))
+    with pytest.raises(Obstacle, match=r"gets 2 of 4 points.*test_q2_public.*nothing was graded"):
+        command.rehearse(tmp_path, questions.load(built / "tests"), LIMITS)
+
+
 def test_grades_are_those_of_the_terms_variants(tmp_path):
     assert command.of_term(tmp_path, "").endswith("with the variants of no TERM_SEED")
     (tmp_path / "term").write_text("autumn\n", encoding="utf-8")

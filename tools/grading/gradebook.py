@@ -32,7 +32,7 @@ def shown(text: str) -> str:
         " "
         if char.isspace()
         else "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn")
         else char
         for char in text
     )
