@@ -42,6 +42,8 @@ FIRST = """
 
 For $a$, $b$ ($c$) and $\\mu$-close $d$ there is {ref}`an answer <ex-one-solution>`.
 
+For *this*, and $e$, and $f$.
+
 **Try** `m = 2`: this.
 
 **Words** and **Try** that.
@@ -174,6 +176,9 @@ def test_what_the_reader_may_try_is_marked(built):
         r'<span class="course-together"><span class="math[^"]*">\\\(a\\\)</span>,</span> <span',
         r'<span class="course-together">\(<span class="math[^"]*">\\\(c\\\)</span>\)</span> and',
         r'<span class="course-together"><span class="math[^"]*">\\\(\\mu\\\)</span>-</span>close',
+        # A text that says what an earlier one says.
+        r'<em>this</em>, and <span class="course-together"><span class="math[^"]*">\\\(e\\\)</span>'
+        r',</span> and <span class="course-together">',
         r',</span> <span class="math[^"]*">\\\(b\\\)</span> <span',
         r'close <span class="math[^"]*">\\\(d\\\)</span> there',
     ],

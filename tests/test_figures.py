@@ -4,7 +4,9 @@ import colorsys
 import doctest
 import io
 import itertools
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import jax.numpy as jnp
 import matplotlib as mpl
@@ -167,10 +169,27 @@ def test_lines_differ_without_colour():
     assert len(set(styles)) == len(styles)
 
 
-def test_text_is_legible_on_a_phone():
-    # A 7-inch figure is 672 pixels wide; a page of 390 pixels leaves it about 358.
-    smallest = min(mpl.rcParams[f"{axis}tick.labelsize"] for axis in "xy")
-    assert smallest * 96 / 72 * 358 / (figures.WIDE[0] * 96) >= 8
+def test_letters_of_every_figure_are_nine_pixels_high_on_a_phone():
+    # A page of 390 pixels gives a figure 342; one of more than 450 points is 32rem wide there,
+    # and scrolls (book/_ext/site_pages.py, book/_static/course.css).
+    letters, small = 0, []
+    for chapter in sorted(Path(__file__).parents[1].glob("book/*.ipynb")):
+        cells = nbformat.read(chapter, as_version=4).cells
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        for svg_text in [
+            output.data.get("image/svg+xml") for output in outputs if "data" in output
+        ]:
+            if svg_text is None:
+                continue
+            width = float(re.search(r'<svg[^>]*? width="([\d.]+)pt"', svg_text)[1])
+            shown = 512 if width > 450 else 342
+            # matplotlib draws a text of so many points at a hundredth of that scale.
+            sizes = {float(size) for size in re.findall(r" scale\(([\d.]+) -[\d.]+\)", svg_text)}
+            letters += len(sizes)
+            if sizes and min(sizes) * 100 * shown / width < 9:
+                small.append((chapter.stem, min(sizes) * 100))
+    assert letters > 50
+    assert not small
 
 
 def test_same_figure_gives_the_same_bytes():

@@ -717,6 +717,32 @@ def test_what_goes_on_at_the_right_fades(solution_page: Page) -> None:
     )
 
 
+def test_what_is_wider_than_a_telephone_can_be_read(browser: Browser, address: str) -> None:
+    tab = browser.new_page()
+    try:
+        tab.set_viewport_size({"width": 390, "height": 844})
+        go(tab, f"{address}book/weak_learning.html")
+        tab.evaluate("document.querySelectorAll('details').forEach(box => { box.open = true; })")
+        # Formulas in lines: the proofs have long ones.
+        tab.wait_for_selector("mjx-container.course-long[tabindex]")
+        hidden = tab.evaluate(
+            """() => [...document.querySelectorAll("span.math > :not(.course-long, table *)")]
+              .map(formula => formula.firstElementChild)
+              .filter(math => math.getBoundingClientRect().right
+                > math.closest("span.math").getBoundingClientRect().right + 1)
+              .map(math => math.textContent)"""
+        )
+        assert not hidden
+        # Frames of two panels: the box moves, and whichever frame is shown is in it.
+        box = tab.locator(".ntk-player > .course-wide").first
+        tab.locator(".ntk-player input").first.press("End")
+        frame = box.locator(".ntk-frame:visible")
+        assert frame.count() == 1
+        assert frame.bounding_box()["width"] == 512 > box.bounding_box()["width"]
+    finally:
+        tab.close()
+
+
 def test_the_head_of_a_page_shows_where_the_keyboard_is(solution_page: Page) -> None:
     show(solution_page, (1280, 900), "light")
     controls = solution_page.locator(".bd-header-article :is(a, button):visible")

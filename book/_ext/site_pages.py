@@ -62,10 +62,11 @@ class _KeepTogether(SphinxPostTransform):
             box = nodes.inline("", "", classes=["course-together"])
             formula.replace_self(box)
             box += [part for part in (nodes.Text(left), formula, nodes.Text(right)) if part != ""]
+            # By their places: looked up by what it says, a text is the first that says the same.
             if right:
-                _shorten(siblings[place + 1], len(right), None)
+                box.parent[place + 1] = nodes.Text(siblings[place + 1][len(right) :])
             if left:
-                _shorten(siblings[place - 1], 0, -len(left))
+                box.parent[place - 1] = nodes.Text(siblings[place - 1][: -len(left)])
 
 
 class _MarkTries(SphinxPostTransform):
@@ -100,10 +101,6 @@ def _width(drawing: Path) -> float:
     """The width of a drawing in points, or 0 where it names none."""
     found = re.search(r'<svg[^>]*?\swidth="([\d.]+)pt"', drawing.read_text(encoding="utf-8")[:2000])
     return float(found[1]) if found else 0
-
-
-def _shorten(text: nodes.Text, start: int, end: int | None) -> None:
-    text.parent.replace(text, nodes.Text(text[start:end]))
 
 
 def _without_live_code(app: Sphinx, _config: Config) -> None:

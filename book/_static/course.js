@@ -77,9 +77,34 @@ document.addEventListener("scroll", event => {
   if (event.target.matches?.(FADING)) fade(event.target);
 }, { capture: true, passive: true });
 
+// Frames of several panels scroll where the page is too narrow for them, as such figures do.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const frame of document.querySelectorAll(".ntk-player .ntk-frame:first-of-type")) {
+    if (Number(frame.getAttribute("width")) <= 600) continue;
+    const player = frame.closest(".ntk-player");
+    const box = document.createElement("div");
+    box.className = "course-wide";
+    box.append(...player.querySelectorAll(".ntk-frame"));
+    player.prepend(box);
+  }
+});
+
+// A formula in a line that is longer than the line scrolls in its own box.
+function boxLongFormulas() {
+  for (const formula of document.querySelectorAll("article mjx-container:not([display], table *)")) {
+    const around = formula.closest("p, li, dd, summary, figcaption, h1, h2, h3");
+    if (!around?.clientWidth) continue;
+    const { paddingLeft, paddingRight } = getComputedStyle(around);
+    const room = around.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+    const long = formula.firstElementChild.getBoundingClientRect().width > room;
+    formula.classList.toggle("course-long", long);
+  }
+}
+
 // A box that scrolls must be reachable from the keyboard, and no other.
-const BOXES = "mjx-container[display=true], div.cell_output pre, div.highlight pre, .course-table, .course-wide, .pst-scrollable-table-container";
+const BOXES = "mjx-container[display=true], mjx-container.course-long, div.cell_output pre, div.highlight pre, .course-table, .course-wide, .pst-scrollable-table-container";
 function reach() {
+  boxLongFormulas();
   for (const box of document.querySelectorAll(BOXES)) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
