@@ -772,7 +772,7 @@ def test_what_a_submission_stores_in_shared_memory_counts(built, tmp_path):
 
 
 CHILDREN = """
-    import os, time
+    import os, signal, time
     def burn(seconds):
         end = time.process_time() + seconds
         while time.process_time() < end: pass
@@ -780,6 +780,13 @@ CHILDREN = """
         for _ in range(6):
             if not (child := os.fork()): burn(0.25); os._exit(0)
             os.waitpid(child, 0)
+        return 1
+    def ignored():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        for _ in range(6):
+            if not (child := os.fork()): burn(0.5); os._exit(0)
+            try: os.waitpid(child, 0)
+            except ChildProcessError: pass
         return 1
     def living():
         children = []
@@ -791,7 +798,7 @@ CHILDREN = """
     """
 
 
-@pytest.mark.parametrize("which", ["ended", "living"])
+@pytest.mark.parametrize("which", ["ended", "ignored", "living"])
 def test_the_work_of_children_counts(built, which, tmp_path):
     place = tmp_path / "notebook"
     place.write_bytes(notebook(CHILDREN))
