@@ -274,8 +274,8 @@ class Sandbox:
             own, children = processor(process)
             counted += own + children
             self.worked[process] = max(own, self.worked.get(process, 0.0))
-        # Children that nobody waits for are counted by no one else. Neither sum is too large. (A list
-        # first: two threads look.)
+        # Children that nobody waits for are counted by no one else. Neither sum is too large.
+        # A list first: two threads look.
         self.seconds = max(self.seconds, counted, sum(list(self.worked.values())))
 
     def allow(self, seconds: float) -> None:
