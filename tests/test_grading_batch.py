@@ -810,6 +810,25 @@ def test_the_work_of_children_counts(built, which, tmp_path):
         assert examination.failures == ["timeout"]
 
 
+@pytest.mark.parametrize(
+    ("patience", "stubborn"),
+    [
+        (40.0, "burn(4, catching=True)"),  # works too much
+        (2.0, "while True:\n    try: time.sleep(9)\n    except BaseException: pass"),  # waits
+    ],
+)
+def test_a_cell_that_does_not_end_is_left_out(built, patience, stubborn, tmp_path):
+    place = tmp_path / "notebook"
+    place.write_bytes(notebook(BURN, stubborn, "def found(): return 1"))
+    limits = replace(WIDE, statement=0.4, cell=1.0, patience=patience, notebook=25.0)
+    began = time.monotonic()
+    with judge.Examination(place, limits) as examination:
+        examination.begin()
+        assert examination.skipped == {1} and examination.failures == ["timeout"]
+        assert examination.call("found") == 1
+    assert time.monotonic() - began < 20
+
+
 def test_the_time_of_all_is_that_of_the_cells_too(built, tmp_path):
     place = tmp_path / "notebook"
     place.write_bytes(notebook("import time", *["time.sleep(0.7)"] * 6))
