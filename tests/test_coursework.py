@@ -65,6 +65,14 @@ def test_a_row_of_one_number_is_no_number():
         coursework.numbers("q1", np.zeros((3, 3)), (None, 2))
 
 
+def test_a_length_that_is_left_open_has_an_end():
+    """A check may form the matrix of all pairs."""
+    assert coursework.numbers("q1", np.zeros((2000, 1)), (None, 1)).shape == (2000, 1)
+    with pytest.raises(AssertionError, match="longer than any answer"):
+        coursework.numbers("q1", np.zeros((2001, 1)), (None, 1))
+    assert coursework.numbers("q1", np.zeros((3000, 1)), (3000, 1)).shape == (3000, 1)
+
+
 EXPECTED = np.array([[7.25, 3.5], [-4.75, 9.125]])
 
 
@@ -104,6 +112,7 @@ def test_a_checks_inputs_are_fresh_and_repeatable():
         again = [coursework.generator().normal() for _ in range(2)]
     with coursework.repeatable(b"other"):
         other = [coursework.generator().normal() for _ in range(2)]
+    assert coursework.generator().normal() not in other  # from here on they are fresh again
     assert first == again
     assert len({*first, *other}) == 4
 
