@@ -78,8 +78,9 @@ document.addEventListener("scroll", event => {
 }, { capture: true, passive: true });
 
 // Frames of several panels scroll where the page is too narrow for them, as such figures do.
+// The landing page's has one panel, and shows all of it.
 document.addEventListener("DOMContentLoaded", () => {
-  for (const frame of document.querySelectorAll(".ntk-player .ntk-frame:first-of-type")) {
+  for (const frame of document.querySelectorAll(".cell_output .ntk-player .ntk-frame:first-of-type")) {
     if (Number(frame.getAttribute("width")) <= 600) continue;
     const player = frame.closest(".ntk-player");
     const box = document.createElement("div");
