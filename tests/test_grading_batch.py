@@ -777,8 +777,8 @@ CHILDREN = """
         end = time.process_time() + seconds
         while time.process_time() < end: pass
     def ended():
-        for _ in range(6):
-            if not (child := os.fork()): burn(0.25); os._exit(0)
+        for _ in range(100):  # too short to be seen alive
+            if not (child := os.fork()): burn(0.02); os._exit(0)
             os.waitpid(child, 0)
         return 1
     def ignored():
