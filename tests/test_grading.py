@@ -646,7 +646,7 @@ def test_the_export_keeps_all_but_the_scores(tmp_path, key):
         ({"rows": [row(keys=("42",))]}, "zeros in front"),
         ({"rows": [row(), row("Other", ("emmy",))]}, "are the same"),
         ({"possible": 5.0}, "points possible"),
-        ({"title": "Final Score"}, "read only"),
+        ({"title": "Final Score"}, "is read only"),
         ({"title": "set-2"}, "no column"),
         ({"text": CANVAS.replace("Section", "set-1")}, "2 columns"),
         ({"text": CANVAS.replace("    Points Possible", "x")}, "no row Points Possible"),
