@@ -4,9 +4,11 @@ import contextlib
 import csv
 import io
 import json
+import multiprocessing
 import os
 import re
 import resource
+import signal
 import stat
 import struct
 import subprocess
@@ -558,6 +560,18 @@ def test_what_an_answer_makes_the_judge_do_ends(built, tmp_path, work, state, no
     kept = list((tmp_path / "out" / "state").glob("*.json"))
     assert len(kept) == (state != "ungradable")
     assert not left_running()
+
+
+def test_a_judge_that_is_late_is_not_asked_again():
+    """Its answer would be taken for the next submission's."""
+    spawn = multiprocessing.get_context("spawn")
+    ends, _kept = spawn.Pipe()
+    process = spawn.Process(target=time.sleep, args=(60,))
+    process.start()
+    limits = replace(LIMITS, total=0.1, comparing=0.1)
+    worker = batch.Worker(Path(), limits, 0, 0, "", process, ends)
+    assert worker.grade(b"", b"") == "it calculated too long with an answer"
+    assert (worker.process, worker.ends) == (None, None) and process.exitcode == -signal.SIGKILL
 
 
 # Limits, each for itself: what ends at a tight one goes through at a wide one
