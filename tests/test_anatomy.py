@@ -140,7 +140,9 @@ BEFORE = "in front of the text that refers to it"
 def untold(notebook: Any) -> list[str]:
     """What keeps a chapter from being read and played with, as CONTRIBUTING lists it."""
     title = notebook.cells[0].source
-    minutes = re.search(r"(\d+) minutes? to read, (\d+) with the proofs, (\d+) to run\b", title)
+    minutes = re.search(
+        r"\*\*Time:\*\* (\d+) minutes? to read, (\d+) with the proofs, (\d+) to run\b", title
+    )
     present = {
         "the minutes": minutes and int(minutes[1]) <= int(minutes[2]),
         "the symbols": re.search(r"^:::\{symbols\}\n:::$", title, re.MULTILINE),
@@ -243,8 +245,8 @@ def told() -> Any:
     figure = hidden | {"mystnb": {"figure": {"name": "fig-x"}}}
     return nbformat.v4.new_notebook(
         cells=[
-            text("# T\n\n{numref}`fig-x`: 5 minutes to read, 9 with the proofs, 1 to run\n\n"
-                 ":::{symbols}\n:::"),
+            text("# T\n\n{numref}`fig-x`. **Time:** 5 minutes to read, 9 with the proofs, 1 to run"
+                 "\n\n:::{symbols}\n:::"),
             code("%pip install " + "long" * 30, metadata={"tags": ["remove-cell"]}),
             code("from ntklab import figures\n\nfigures.use_style()"),
             code("m = 1\nprint(m)", outputs=[number]),

@@ -71,11 +71,11 @@ Is $2 < 3$?
 
 - It is, by one.
 
-  **Yes.** For $3 - 2 = 1$.
+  **Right.** For $3 - 2 = 1$.
 
 - Only on Sundays.
 
-  **No.** On others too:
+  **Wrong.** On others too:
 
   $$3 > 2$$
 :::
@@ -193,8 +193,8 @@ def test_a_question_shows_its_answers_and_closes_their_reasons(built):
     answers = re.findall(r"<details[^>]*>.*?</details>", asked, re.DOTALL)
     titles = [re.search(r"<summary.*?</summary>", answer, re.DOTALL)[0] for answer in answers]
     assert ["It is, by one." in titles[0], "Only on Sundays." in titles[1]] == [True, True]
-    assert ["Yes." in answers[0], "No." in answers[1]] == [True, True]
-    assert not any(re.search(r"Yes|No\.|For|others", title) for title in titles)
+    assert ["Right." in answers[0], "Wrong." in answers[1]] == [True, True]
+    assert not any(re.search(r"Right|Wrong\.|For|others", title) for title in titles)
     assert not any(re.match(r"<details[^>]* open", answer) for answer in answers)
     assert "3 &gt; 2" in answers[1] or "3 > 2" in answers[1]
 
@@ -203,12 +203,12 @@ def test_a_question_shows_its_answers_and_closes_their_reasons(built):
     ("answers", "message"),
     [
         ("None.", "must end with a list of two answers or more"),
-        ("- It is.\n\n  **Yes.** So.", "must end with a list of two answers or more"),
-        ("- It is.\n\n  **Yes.** So.\n- No.\n\n  **Yes.** So.", "a right answer and a wrong one"),
-        ("- $2$ is.\n\n  **Yes.** So.\n- Not.\n\n  **No.** So.", "must be without TeX"),
-        ("- It is.\n- Not.\n\n  **No.** So.", "must begin with **Yes.** or **No.**: 'It is.'"),
-        ("- It is.\n\n  True.\n- Not.\n\n  **No.** So.", "must begin with **Yes.** or **No.**"),
-        ("- It is.\n\n  **True.**\n- Not.\n\n  **No.** So.", "must begin with **Yes.**"),
+        ("- It is.\n\n  **Right.** So.", "must end with a list of two answers or more"),
+        ("- It.\n\n  **Right.** So.\n- No.\n\n  **Right.** So.", "a right answer and a wrong one"),
+        ("- $2$ is.\n\n  **Right.** So.\n- Not.\n\n  **Wrong.** So.", "must be without TeX"),
+        ("- It is.\n- Not.\n\n  **Wrong.** So.", "or **Wrong.**: 'It is.'"),
+        ("- It is.\n\n  True.\n- Not.\n\n  **Wrong.** So.", "must begin with **Right.** or"),
+        ("- It is.\n\n  **True.**\n- Not.\n\n  **Wrong.** So.", "must begin with **Right.**"),
     ],
 )
 def test_a_question_without_reasons_for_every_answer_is_named(tmp_path, answers, message):

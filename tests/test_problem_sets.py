@@ -449,6 +449,22 @@ def test_the_tree_to_publish_has_the_terms_constants_and_no_master(otter, tmp_pa
         gate.require_clean([out], [MASTERS["set-1", ""]])
 
 
+@pytest.mark.parametrize("name", master.names())
+def test_no_variant_breaks_the_formula_that_it_stands_in(name):
+    cells = nbformat.read(master.MASTERS / f"{name}.ipynb", as_version=4).cells
+    (raw,) = (c for c in cells if c.cell_type == "raw" and c.source.startswith(variants.MARKER))
+    choices = variants.declared(raw, name)
+    displayed = [
+        formula
+        for cell in cells
+        if cell.cell_type == "markdown"
+        for formula in re.findall(r"\$\$(.*?)\$\$", cell.source, re.DOTALL)
+    ]
+    named = {place for formula in displayed for place in variants.PLACE.findall(formula)}
+    values = [str(choice[key]) for question, key in named for choice in choices[question]]
+    assert not [value for value in values if "$" in value]
+
+
 def test_a_term_draws_its_constants_and_another_term_others():
     drawn = {seed: str(master.load("set-1", seed).variants) for seed in ("", *map(str, range(20)))}
     assert len(set(drawn.values())) > 12

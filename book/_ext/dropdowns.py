@@ -4,7 +4,7 @@
 the names become links to the chapters.
 
 `:::{question}` asks a reader who nods: what is asked, then a list of answers. The first paragraph
-of an answer is what can be opened, the rest is the reason and begins with **Yes.** or **No.**
+of an answer is what can be opened, the rest is the reason and begins with **Right.** or **Wrong.**
 Answers have no TeX, since a Colab copy shows none in what can be opened.
 """
 
@@ -92,7 +92,7 @@ class _QuestionDirective(SphinxDirective):
         if not isinstance(answers, nodes.bullet_list) or len(answers) < 2:
             raise self.error("a question must end with a list of two answers or more")
         verdicts = {self._verdict(item) for item in answers}
-        if verdicts != {"Yes.", "No."}:
+        if verdicts != {"Right.", "Wrong."}:
             raise self.error("a question must have a right answer and a wrong one")
         boxes = [dropdown(item[0].children, item.children[1:]) for item in answers]
         box.replace(answers, boxes)
@@ -106,8 +106,10 @@ class _QuestionDirective(SphinxDirective):
         words = [child for child in reason[0].children if child.astext()] if reason else []
         opening = words[0] if words else None
         verdict = opening.astext() if isinstance(opening, nodes.strong) else ""
-        if verdict not in ("Yes.", "No."):
-            raise self.error(f"a reason must begin with **Yes.** or **No.**: {answer.astext()!r}")
+        if verdict not in ("Right.", "Wrong."):
+            raise self.error(
+                f"a reason must begin with **Right.** or **Wrong.**: {answer.astext()!r}"
+            )
         return verdict
 
 

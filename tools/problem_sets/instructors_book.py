@@ -33,6 +33,7 @@ def render(sets: Sequence[master.Master]) -> Path:
     config = {
         "title": f"{course['title']}: problem sets with solutions",
         "author": course["author"],
+        "copyright": course["copyright"],
         "execute": {"execute_notebooks": "off"},
         "parse": {"myst_enable_extensions": ["amsmath", "dollarmath"]},
         "html": {"use_repository_button": False},

@@ -15,7 +15,7 @@ import yaml
 from project import Obstacle
 
 MARKER = "# VARIANTS"
-_PLACE = re.compile(r"VARIANT_([qw]\d+)_([a-z]\w*)")
+PLACE = re.compile(r"VARIANT_([qw]\d+)_([a-z]\w*)")
 _QUESTION = re.compile(r"[qw]\d+")
 
 
@@ -78,7 +78,7 @@ def filled(notebook: Any, name: str, term_seed: str) -> tuple[Any, dict[str, dic
             # In code a power would be taken before the sign.
             return f"({text})" if is_code and text.startswith("-") else text
 
-        cell.source = _PLACE.sub(value, cell.source)
+        cell.source = PLACE.sub(value, cell.source)
     if unused:
         raise Obstacle(f"{name}: nothing uses {', '.join(f'{q}: {k}' for q, k in sorted(unused))}")
     copy = deepcopy(notebook)
