@@ -372,7 +372,9 @@ def relu_closed_form(
             "the kernel with a fixed output layer has no factor x·x′",
             "jacobians._entering",
             lambda f: (
-                lambda *arguments: (lambda a, *scales: (a / a[:, :1], *scales))(*f(*arguments))
+                lambda *arguments, **cut: (lambda a, *scales: (a / a[:, :1], *scales))(
+                    *f(*arguments, **cut)
+                )
             ),
         ),
     ],
@@ -588,7 +590,11 @@ def concentration_rate(
         Mutant.code(
             "the first layer counts twice",
             "jacobians._entering",
-            lambda f: lambda *arguments: (lambda a, *scales: (1.5 * a, *scales))(*f(*arguments)),
+            lambda f: (
+                lambda *arguments, **cut: (lambda a, *scales: (1.5 * a, *scales))(
+                    *f(*arguments, **cut)
+                )
+            ),
         ),
         Mutant.code(
             "the limit lacks its factor ½",
