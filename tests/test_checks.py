@@ -91,6 +91,12 @@ def test_closeness(measured, relation, bound, tolerance, closeness):
         (1 + 1e-15, "==", 1.0, 1e-13, "error 0, allowed 1e-13"),
         (0.56, "<=", 0.5, 0.1, "error 0.1, allowed 0.1"),  # of 0.6, and holds
         (0.44, "<=", 0.5, 0.1, "80 % of the bound"),
+        (0.5, ">=", 0.2, 0.0, "the bound is 40 % of it"),
+        (0.5, ">", 0.2, 0.0, "the bound is 40 % of it"),
+        (4.0, ">=", 5.0, 0.0, "the bound is 125 % of it"),
+        (1.0, ">=", 34.4, 0.0, "the bound is 34 times it"),
+        (-1.0, ">=", -4.0, 0.0, "25 % of the bound"),
+        (-4.0, "<=", -1.0, 0.0, "the bound is 25 % of it"),
         (1.0, ">", 0.0, 0.0, ""),
         (math.inf, ">=", 1.0, 0.0, ""),
         (math.nan, "==", 1.0, 0.1, ""),

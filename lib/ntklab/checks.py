@@ -46,6 +46,8 @@ class Check:
         (True, 0.03, 0.4)
         >>> print(check)
         holds: error of the tangent = 0.02 ≤ 0.05, 40 % of the bound
+        >>> print(Check("least eigenvalue", 0.5, ">=", 0.2))
+        holds: least eigenvalue = 0.5 ≥ 0.2, the bound is 40 % of it
     """
 
     what: str
@@ -90,7 +92,7 @@ class Check:
     @property
     def closeness(self) -> float | None:
         """How close an inequality comes to its bound: measured over bound for an upper one, bound
-        over measured for a lower one; 1 is attained.
+        over measured for a lower one, the other way round below 0; 1 is attained.
 
         None for an equality, and where the two have no ratio: one is 0, infinite or of the other
         sign, or the bound is 0 up to the tolerance.
@@ -124,8 +126,9 @@ class Check:
 
     @property
     def margin_text(self) -> str:
-        """What the verdict rests on: an inequality's share of its bound, or where the two agree up
-        to rounding or sampling, the error and what is allowed.
+        """What the verdict rests on: which share of an upper bound is taken up, or which share of
+        the value a lower bound is; where the two agree up to rounding or sampling, the error and
+        what is allowed.
 
         It is computed from the value as shown, so that rounding does not show in it either.
         """
@@ -144,6 +147,9 @@ class Check:
             return f"error {_two_digits(error)}, allowed {self.tolerance:.2g}"
         if close is None:
             return ""
+        # Below 0 an upper bound is the shorter of the two, as a lower one is above 0.
+        if (self.relation in (">=", ">")) != (self.bound < 0):
+            return f"the bound is {_share(close)} it"
         return f"{_share(close)} the bound"
 
     def __str__(self) -> str:
