@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from course_tables import formulas
 from ntklab import ledger
 from ntklab.ledger import linearization
 from sphinx.application import Sphinx
@@ -91,3 +92,30 @@ def test_a_result_leads_to_its_code_under_every_builder(
     assert address in (output / page).read_text(encoding="utf-8")
     if builder == "html":
         assert (output / CODE).is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no formula", "no formula"),
+        ("a_j and λ_min(H_t)", "a[j] and λ[min](H[t])"),
+        ("F_{t+1} is w_{i,n}", "F[t+1] is w[i,n]"),
+        ("k_{w_0}, x_{s_i}", "k[w[0]], x[s[i]]"),
+        ("m^{-1/2}, 2^(n+1), n^(−½), X^4", "m{-1/2}, 2{(n+1)}, n{(−½)}, X{4}"),
+        ("α^3.9 and α^3.", "α{3.9} and α{3}."),
+        ("e^{−λ_min t}", "e{−λ[min] t}"),
+        ("‖r_t‖², C_f², χ²_k, (βᵢ⁶)^{1/2}", "‖r[t]‖², C[f]², χ²[k], (βᵢ⁶){1/2}"),
+        ("lim_{λ→0} of λ_(j)", "lim[λ→0] of λ[(j)]"),
+        ("`scale=0.4` of `limit_ntk`", "<scale=0.4> of <limit_ntk>"),
+        ("two_regimes", "two_regimes"),
+    ],
+)
+def test_indices_exponents_and_code_in_texts_of_the_ledger(text, shown):
+    marks = {"subscript": "[]", "superscript": "{}", "literal": "<>"}
+
+    def plainly(node):
+        inner = "".join(map(plainly, node.children)) or node.astext()
+        opening, closing = marks.get(node.tagname, ("", ""))
+        return f"{opening}{inner}{closing}"
+
+    assert "".join(map(plainly, formulas(text))) == shown

@@ -41,6 +41,14 @@ _FILE = "ledger.json"
 _REPORT = '<table class="ntk-check"'
 _RESULTS = "book/reference/results"
 
+# Code; an index or an exponent, of braces, of parentheses, or one word. Two letters before it are
+# the end of a name, whose underscore stays, and an index of primes or squares is none.
+_SET = re.compile(
+    r"`(?P<code>[^`]+)`"
+    r"|(?P<mark>\^|(?<![A-Za-z]{2})_|_(?=\{))"
+    r"(?:\{(?P<braces>(?:[^{}]|\{[^{}]*\})*)\}|(?P<plain>\([^()]*\)|[A-Za-zα-ω0-9½]+(?:\.\d+)?))"
+)
+
 _MINUTES = re.compile(r"(\d+)\sminutes?\sto\sread,\s(\d+)\swith\sthe\sproofs,\s(\d+)\sto\srun\b")
 
 
@@ -108,11 +116,12 @@ class _FillTables(SphinxPostTransform):
         return [
             [
                 nodes.strong(text=entry.label, ids=[_anchor(entry)]),
-                nodes.Text(f" {entry.statement}"),
+                nodes.Text(" "),
+                *formulas(entry.statement),
             ],
             self._places(entry),
             [line for row in stated for line in self._verdict(row)],
-            [_line(nodes.Text(text)) for text in worth(entry)],
+            [_line(*formulas(text)) for text in worth(entry)],
         ]
 
     def _places(self, entry: ledger.Result) -> list[nodes.Node]:
@@ -142,7 +151,7 @@ class _FillTables(SphinxPostTransform):
         margin = f", {row['margin']}" if row["margin"] else ""
         text = f"{row['measured']} {row['expected']}{margin}"
         number = nodes.inline(text=text, classes=["course-number"])
-        return [_line(nodes.Text(f"{mark} {row['what']}")), _line(number)]
+        return [_line(*formulas(f"{mark} {row['what']}")), _line(number)]
 
 
 class _HeadReports(SphinxPostTransform):
@@ -276,8 +285,24 @@ def _holds(row: _Row) -> bool:
     return row["holds"] == "true"
 
 
-def _line(child: nodes.Node) -> nodes.line:
-    return nodes.line("", "", child)
+def formulas(text: str) -> Iterator[nodes.Node]:
+    """A text of the ledger as a page sets it: code, indices and exponents."""
+    end = 0
+    for found in _SET.finditer(text):
+        if found.start() > end:
+            yield nodes.Text(text[end : found.start()])
+        end = found.end()
+        if found["code"]:
+            yield nodes.literal(text=found["code"])
+            continue
+        kind = nodes.superscript if found["mark"] == "^" else nodes.subscript
+        yield kind("", "", *formulas(found["braces"] or found["plain"]))
+    if end < len(text):
+        yield nodes.Text(text[end:])
+
+
+def _line(*children: nodes.Node) -> nodes.line:
+    return nodes.line("", "", *children)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], name: str) -> nodes.container:
