@@ -520,6 +520,12 @@ PROBES = {
                 except ModuleNotFoundError: pass
             return hits
         """,
+    "packages of the interpreter": """
+        import sys, numpy
+        def found():
+            theirs = [place for place in sys.path if place.endswith('-packages')]
+            return len(theirs) + (not numpy.__file__.startswith('/site/'))
+        """,
     "the network": """
         import urllib.request, subprocess
         def found():

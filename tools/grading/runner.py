@@ -197,10 +197,10 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    sys.path[:0] = ["/judge"]
+    sys.path[:0] = ["/judge", "/site"]
     from grading import protocol
 
-    sys.path[:1] = ["/course/lib", "/site"]
+    sys.path[0] = "/course/lib"
     channel = protocol.Channel(incoming, outgoing)
     judge = frozenset({protocol.START, protocol.CALL})
 

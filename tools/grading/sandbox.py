@@ -111,7 +111,8 @@ def _tree() -> tuple[list[str], list[str], dict[str, str]]:
     binds += ["--ro-bind", str(ROOT / "book" / "data"), "/course/book/data"]
     for name in ("__init__.py", "protocol.py", "runner.py"):
         binds += ["--ro-bind", str(HERE / name), f"/judge/grading/{name}"]
-    return binds, [interpreter, "-I", "-X", "pycache_prefix=/cache/bytecode"], variables
+    # The interpreter's own packages (-S leaves them out) are not those that the lock names.
+    return binds, [interpreter, "-I", "-S", "-X", "pycache_prefix=/cache/bytecode"], variables
 
 
 def arguments(
