@@ -41,8 +41,8 @@ _FILE = "ledger.json"
 _REPORT = '<table class="ntk-check"'
 _RESULTS = "book/reference/results"
 
-# Code; an index or an exponent, of braces, of parentheses, or one word. Two letters before it are
-# the end of a name, whose underscore stays, and an index of primes or squares is none.
+# Code; an index or an exponent, in braces, in parentheses, or of letters and digits alone: C_f² is
+# the square of C_f. Two letters before an underscore are the end of a name, which stays as it is.
 _SET = re.compile(
     r"`(?P<code>[^`]+)`"
     r"|(?P<mark>\^|(?<![A-Za-z]{2})_|_(?=\{))"
